@@ -1,0 +1,217 @@
+"""Reading an event stream, without I/O: WHATWG HTML, section 9.2.6."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._exceptions import EventTooLargeError
+from ._fields import BYTE_ORDER_MARK
+
+# As much as browsers and proxies are known to pass in one event, and what one
+# connection can make a client hold.
+DEFAULT_MAX_EVENT_SIZE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent:
+    """What a client dispatches for one event: WHATWG HTML, sections 9.2.6 and 9.3.1.
+
+    Args:
+        type: The type of the event, "message" when the stream gave none.
+        data: The data, its lines joined by LF.
+        last_event_id: The last event ID of the stream at this event.
+    """
+
+    type: str
+    data: str
+    last_event_id: str
+
+    def json(self) -> Any:
+        """Return the data, read as JSON.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        return json.loads(self.data)
+
+
+class EventStreamDecoder:
+    r"""Turn the bytes of an event stream into events, at any chunking.
+
+    Does no I/O and never waits. Takes time linear in what it is given.
+
+    Args:
+        max_event_size: The most bytes that one event's data and the line being
+            read may take together; 1 MiB by default.
+        on_comment: Called with the text of each comment, in order.
+
+    Raises:
+        ValueError: if ``max_event_size`` is not positive.
+        TypeError: if it is not an integer.
+
+    Example::
+
+        >>> EventStreamDecoder().receive_data(b"data: a\n\ndata: b\n\n")
+        [MessageEvent(type='message', data='a', last_event_id=''),
+         MessageEvent(type='message', data='b', last_event_id='')]
+    """
+
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_data_size",
+        "_event_type",
+        "_failed",
+        "_id_buffer",
+        "_line",
+        "_max_event_size",
+        "_on_comment",
+        "_starting",
+        "last_event_id",
+        "reconnection_time",
+    )
+
+    last_event_id: str
+    """The last event ID, to be sent as ``Last-Event-ID``; kept across events."""
+    reconnection_time: int | None
+    """The reconnection time in milliseconds that the stream last set, or None."""
+
+    def __init__(
+        self,
+        *,
+        max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
+        on_comment: Callable[[str], object] | None = None,
+    ) -> None:
+        if isinstance(max_event_size, bool) or not isinstance(max_event_size, int):
+            raise TypeError(f"max_event_size must be int, not {type(max_event_size).__name__}")
+        if max_event_size <= 0:
+            raise ValueError(f"max_event_size must be positive, not {max_event_size}")
+        self._max_event_size = max_event_size
+        self._on_comment = on_comment
+        self.last_event_id = ""
+        self.reconnection_time = None
+        self._id_buffer = ""
+        self._event_type = ""
+        self._data: list[str] = []
+        self._data_size = 0
+        self._line = bytearray()  # the line whose end has not come yet
+        self._starting = True  # a byte order mark may still come
+        self._after_cr = False  # an LF that comes next belongs to that CR
+        self._failed = False
+
+    def receive_data(self, data: bytes) -> list[MessageEvent]:
+        """Take the next bytes of the stream and return the events they complete.
+
+        A CR ends its line at once, without waiting for the byte after it. An
+        event that the stream's end leaves unfinished is never returned.
+
+        Args:
+            data: Any number of bytes. None (``b""``) asks only whether the
+                decoder has failed.
+
+        Raises:
+            EventTooLargeError: if the bytes before these held too large an
+                event, and at each call from then on. What was complete before
+                that event has been returned.
+        """
+        if self._failed:
+            raise EventTooLargeError(
+                f"an event is larger than max_event_size ({self._max_event_size} bytes)"
+            )
+        if self._starting:
+            data = self._skip_byte_order_mark(data)
+            if self._starting:
+                return []
+        if self._after_cr and data:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        events: list[MessageEvent] = []
+        *complete, rest = self._split(data)
+        for line in complete:
+            if not self._take_line(line, events):
+                return events
+        self._line += rest
+        self._check_size(len(self._line))
+        return events
+
+    def _skip_byte_order_mark(self, data: bytes) -> bytes:
+        data = bytes(self._line) + data
+        self._line.clear()
+        if len(data) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(data):
+            self._line += data
+            return b""
+        self._starting = False
+        return data.removeprefix(BYTE_ORDER_MARK)
+
+    def _split(self, data: bytes) -> list[bytes]:
+        # One pass in C for each kind of line ending that is there.
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return data.split(b"\n")
+
+    def _take_line(self, line: bytes, events: list[MessageEvent]) -> bool:
+        """Process one line; False when it made the event too large."""
+        if self._line:
+            self._line += line
+            line = bytes(self._line)
+            self._line.clear()
+        if not self._check_size(len(line)):
+            return False
+        if not line:
+            self._dispatch(events)
+        elif line.startswith(b":"):
+            self._comment(line)
+        else:
+            self._field(line)
+        return True
+
+    def _check_size(self, line_size: int) -> bool:
+        if self._data_size + line_size > self._max_event_size:
+            self._failed = True
+            self._line.clear()
+            self._data.clear()
+        return not self._failed
+
+    def _dispatch(self, events: list[MessageEvent]) -> None:
+        # The id is committed even where the event is not dispatched (9.2.6, step 1).
+        self.last_event_id = self._id_buffer
+        if self._data:
+            kind = self._event_type or "message"
+            events.append(MessageEvent(kind, "\n".join(self._data), self.last_event_id))
+            self._data.clear()
+            self._data_size = 0
+        self._event_type = ""
+
+    def _comment(self, line: bytes) -> None:
+        if self._on_comment is not None:
+            self._on_comment(_text(line[1:].removeprefix(b" ")))
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(_text(value))
+            self._data_size += len(value) + 1
+        elif name == b"event":
+            self._event_type = _text(value)
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id_buffer = _text(value)
+        elif name == b"retry":
+            self._retry(value)
+
+    def _retry(self, value: bytes) -> None:
+        # bytes.isdigit() knows ASCII digits alone, which is what the standard asks.
+        if value.isdigit():
+            try:
+                self.reconnection_time = int(value)
+            except ValueError:  # more digits than Python converts: no time anyone waits
+                return
+
+
+def _text(value: bytes) -> str:
+    # A line's ends are ASCII, so decoding line by line replaces what decoding
+    # the whole stream would.
+    return value.decode("utf-8", "replace")
