@@ -1,0 +1,94 @@
+"""Checks of arguments, made where a mistake was made: when the response is."""
+
+from collections.abc import Iterable, Mapping
+from math import inf, isfinite
+from typing import Any, cast
+
+# tchar, RFC 9110 section 5.6.2.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+_BODYLESS = (204, 205, 304)
+
+
+def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
+    """Refuse what is not a finite number of seconds, 0 or more (or more than 0)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(
+            f"{name} must be a finite number of seconds, "
+            f"{'greater than 0' if positive else '0 or more'}, not {value}"
+        )
+
+
+def check_callable(name: str, value: object) -> None:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+
+
+def check_instance(name: str, value: object, kind: type) -> None:
+    """Refuse what is not of the type."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+
+
+def check_status(status_code: object) -> None:
+    """Refuse a status that cannot carry a stream."""
+    if isinstance(status_code, bool) or not isinstance(status_code, int):
+        raise TypeError(f"status_code must be int, not {type(status_code).__name__}")
+    if not 200 <= status_code <= 599 or status_code in _BODYLESS:
+        raise ValueError(
+            f"status_code must be one whose response has a body, not {status_code}; "
+            "to tell a client not to reconnect, return Response(status_code=204)"
+        )
+
+
+def check_buffer_size(value: object) -> None:
+    """Refuse what no memory channel can have as its size."""
+    if isinstance(value, bool) or not (isinstance(value, int) or value == inf):
+        raise TypeError(f"max_buffer_size must be int or math.inf, not {value!r}")
+    if isinstance(value, int) and value < 0:
+        raise ValueError(f"max_buffer_size must be 0 or more items, not {value!r}")
+
+
+def header_pairs(headers: object) -> list[tuple[str, str]]:
+    """Return headers given as a mapping or as pairs, str or bytes, as pairs of str.
+
+    Raises:
+        TypeError: if they are anything else.
+        ValueError: if a name is no token, or a value would end its line.
+    """
+    if headers is None:
+        return []
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+        raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
+    pairs: Any = cast("Any", headers)
+    if isinstance(headers, Mapping):
+        pairs = pairs.items()
+    return [_header_pair(pair) for pair in pairs]
+
+
+def _header_pair(pair: Any) -> tuple[str, str]:
+    parts: tuple[Any, ...] = tuple(cast("Any", pair)) if isinstance(pair, tuple | list) else ()
+    if len(parts) != 2:
+        raise TypeError(f"headers must hold pairs of a name and a value, not {pair!r}")
+    name, value = _header_text(parts[0]), _header_text(parts[1])
+    if not name or not _TOKEN.issuperset(name.lower()):
+        raise ValueError(f"headers: {name!r} is not a header name")
+    if not {"\r", "\n", "\0"}.isdisjoint(value):
+        raise ValueError(f"headers: the value of {name!r} must not hold CR, LF or NUL")
+    if name.lower() == "content-length":
+        raise ValueError("headers: an event stream has no content-length")
+    return name, value
+
+
+def _header_text(part: object) -> str:
+    if isinstance(part, bytes):
+        return part.decode("latin-1")
+    if not isinstance(part, str):
+        raise TypeError(f"headers must be str or bytes, not {type(part).__name__}")
+    try:
+        part.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"headers: {part!r} cannot be sent as latin-1") from None
+    return part

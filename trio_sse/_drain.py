@@ -1,0 +1,175 @@
+"""Leaving: the live streams of this run, and how they are told to end."""
+
+from contextvars import ContextVar
+from typing import Protocol
+
+from anyio.lowlevel import RunVar
+
+from ._arguments import check_seconds
+from ._close_reason import CloseReason
+from ._runtime import Event, Runtime, current_runtime
+
+# Below the graceful timeout that servers give by default (hypercorn: 3 seconds),
+# with room for the farewell.
+DEFAULT_GRACE = 1.0
+
+
+class LiveStream(Protocol):
+    """A stream as `drain` sees it."""
+
+    waits_for_drain: bool
+    """Whether its producer has asked for `draining`, and so gets the grace."""
+
+    def stop(self, reason: CloseReason) -> None:
+        """Stop the producer and end the stream, cleanly if its client allows."""
+        ...
+
+
+serving: ContextVar[LiveStream] = ContextVar("trio_sse.serving")
+"""The stream that the current task produces for."""
+
+
+class Draining:
+    """An event that is set when the server begins to drain; `draining` returns it."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def is_set(self) -> bool:
+        """Whether draining has begun."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Block until draining begins. Always a checkpoint."""
+        _ask_for_grace()
+        await self._event.wait()
+
+
+class RunStreams:
+    """The live streams of one run: this is the package's only run-wide state."""
+
+    __slots__ = ("_idle", "_runtime", "_streams", "began", "draining")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._streams: set[LiveStream] = set()
+        self._idle: Event | None = None
+        self.began = runtime.Event()
+        self.draining = Draining(self.began)
+
+    def add(self, stream: LiveStream) -> None:
+        """Count a stream as live."""
+        self._streams.add(stream)
+
+    def remove(self, stream: LiveStream) -> None:
+        """Count it no more."""
+        self._streams.discard(stream)
+        if self._idle is not None and not self._streams:
+            self._idle.set()
+
+    def stop(self, *, spare_waiting: bool) -> None:
+        """Stop the streams, or those whose producer does not wait for `draining`."""
+        for stream in tuple(self._streams):
+            if not (spare_waiting and stream.waits_for_drain):
+                stream.stop(CloseReason.SHUTDOWN)
+
+    async def wait_idle(self) -> None:
+        """Wait until no stream is live. Always a checkpoint."""
+        if not self._streams:
+            await self._runtime.checkpoint()
+            return
+        if self._idle is None:
+            self._idle = self._runtime.Event()
+        await self._idle.wait()
+
+
+_run_streams: RunVar[RunStreams] = RunVar("trio_sse.streams")
+
+
+def run_streams() -> RunStreams:
+    """Return the streams of the calling task's run."""
+    try:
+        return _run_streams.get()
+    except LookupError:
+        streams = RunStreams(current_runtime())
+        _run_streams.set(streams)
+        return streams
+
+
+def draining() -> Draining:
+    """Return the event that is set when the server begins to drain.
+
+    A producer that has called this, or waits for what it returns, is not
+    cancelled when draining begins: it gets the grace of `drain` to send its
+    last events and return. It belongs to the current event loop.
+
+    Raises:
+        RuntimeError: outside of an event loop.
+
+    Example::
+
+        async def ticks(send):
+            while not draining().is_set():
+                await send.send("tick")
+                with trio.move_on_after(1):
+                    await draining().wait()
+            await send.send("bye")
+    """
+    streams = run_streams()
+    _ask_for_grace()
+    return streams.draining
+
+
+def is_draining() -> bool:
+    """Return whether this event loop's streams are draining, for a readiness probe.
+
+    Raises:
+        RuntimeError: outside of an event loop; in a worker thread, call it with
+            ``anyio.from_thread.run_sync(is_draining)``.
+    """
+    return run_streams().began.is_set()
+
+
+async def drain(*, grace: float = DEFAULT_GRACE) -> None:
+    """End every stream of this event loop, with its farewell and a complete body.
+
+    Sets `draining`. Producers that have asked for it get ``grace`` seconds, all
+    others are cancelled at once. When a producer has stopped, what it had sent,
+    the farewell and the final frame are sent; a client that does not take them
+    is given up. A response that starts from now on is refused softly: 200, a
+    reconnection time at random, the end. There is no way back.
+
+    Blocks until no stream is left. A later call waits with the first. If the
+    call is cancelled, all streams are stopped without more grace.
+
+    Args:
+        grace: Seconds for producers that have asked for `draining`; 1 by default.
+
+    Raises:
+        ValueError: if ``grace`` is negative or not finite.
+        RuntimeError: outside of an event loop. From another thread:
+            ``anyio.from_thread.run(drain, token=token)``.
+    """
+    check_seconds("grace", grace)
+    streams = run_streams()
+    if not streams.began.is_set():
+        await _begin(streams, current_runtime(), grace)
+    await streams.wait_idle()
+
+
+async def _begin(streams: RunStreams, runtime: Runtime, grace: float) -> None:
+    streams.began.set()
+    streams.stop(spare_waiting=True)
+    try:
+        with runtime.CancelScope(deadline=runtime.current_time() + grace):
+            await streams.wait_idle()
+    finally:
+        streams.stop(spare_waiting=False)
+
+
+def _ask_for_grace() -> None:
+    stream = serving.get(None)
+    if stream is not None:
+        stream.waits_for_drain = True

@@ -1,0 +1,276 @@
+"""The response that a Starlette endpoint returns."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from ._abc import Instrument
+from ._arguments import (
+    check_buffer_size,
+    check_callable,
+    check_instance,
+    check_seconds,
+    check_status,
+    header_pairs,
+)
+from ._backoff import spread_milliseconds
+from ._close_reason import CloseReason
+from ._drain import run_streams
+from ._event import ServerSentEvent
+from ._fields import DEFAULT_SEPARATOR, check_separator
+from ._instrument import Observer
+from ._runtime import Runtime, current_runtime
+from ._source import DEFAULT_MAX_BUFFER_SIZE, Content, NoSource, Source, SourceOptions
+from ._supervisor import DEFAULT_RECONNECTION_TIME, Stream, StreamOptions
+from ._writer import Writer
+
+# The shortest time-out of proxies that people meet is 30 seconds and more; half
+# of it survives one ping that is lost. Also what sse-starlette's users have.
+DEFAULT_PING = 15
+
+# Long enough to save something to a database, short enough for a shutdown.
+DEFAULT_CLEANUP_TIMEOUT = 5.0
+
+Producer = Callable[..., Awaitable[object]]
+
+
+class EventSourceResponse(Response):
+    """Stream events to a client: WHATWG HTML, section 9.2.
+
+    Runs on trio and on asyncio. Everything that belongs to the stream lives in one
+    nursery, inside the call of the response, and has ended when the call returns.
+
+    Args:
+        content: Where the events come from. A producer: ``async def producer(send)``,
+            which owns ``send``, the sending half of a memory channel, and whose
+            return ends the stream. A receive channel of trio or anyio. An async
+            iterable. An iterable, which is run in worker threads. Items are
+            `ServerSentEvent`, ``str``, a dict of the keywords of `ServerSentEvent`,
+            bytes that are already encoded, or anything else through ``str()``.
+        status_code: The status; 200 by default.
+        headers: A mapping, or pairs; ``Cache-Control: no-store`` and
+            ``X-Accel-Buffering: no`` are added unless given.
+        media_type: The content type, ``text/event-stream`` by default.
+        background: Run after the stream, except after an error or a cancellation.
+        ping: Seconds without a write after which a ping is sent; 15 by default, 0
+            for none.
+        sep: What ends a line: CRLF by default, CR or LF.
+        ping_message_factory: Returns the `ServerSentEvent` to send as a ping, by
+            default a comment; sync or async. Also called once before the headers
+            are sent, to find a mistake in time.
+        data_sender_callable: An async callable without arguments that runs beside
+            the stream, to fill a channel given as ``content``.
+        send_timeout: Seconds that one send to the client may take before the
+            stream is given up; None (default) for any time.
+        max_buffer_size: How many items a producer's channel holds; 16 by default.
+            Give more to burst with ``send_nowait``.
+        preflight: Whether the producer also takes ``task_status``, as with
+            ``nursery.start``: the headers wait for ``task_status.started()``, and
+            an exception before that is an ordinary HTTP error.
+        on_close: Called once with the `CloseReason`, after the producer has stopped;
+            sync or async, shielded from cancellation.
+        cleanup_timeout: Seconds that closing the content, and ``on_close``, may
+            each take; 5 by default.
+        max_age: Seconds after which the stream ends as if the server drained,
+            shortened at random by up to a tenth; None (default) for never.
+        retry: The reconnection time in milliseconds to send first, or None.
+        farewell: The event to send last when the server drains or the stream
+            expires. Its ``retry``, 3000 if it has none, is spread at random by a
+            third, so that not all clients reconnect at once.
+        sync_limit: A ``CapacityLimiter`` for the threads of an iterable; by
+            default one of 40 threads for all streams of the run.
+        instrument: An `Instrument` to tell of this stream.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if it is out of range.
+
+    Example::
+
+        async def ticks(send):
+            for n in range(10):
+                await send.send(ServerSentEvent(n, id=n))
+                await trio.sleep(1)
+
+        async def endpoint(request):
+            return EventSourceResponse(ticks, send_timeout=5)
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        content: Producer | AsyncIterable[object] | Iterable[object],
+        status_code: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]] | None = None,
+        media_type: str = "text/event-stream",
+        background: BackgroundTask | None = None,
+        *,
+        ping: float = DEFAULT_PING,
+        sep: str = DEFAULT_SEPARATOR,
+        ping_message_factory: Callable[[], ServerSentEvent | Awaitable[ServerSentEvent]]
+        | None = None,
+        data_sender_callable: Callable[[], Awaitable[object]] | None = None,
+        send_timeout: float | None = None,
+        max_buffer_size: float = DEFAULT_MAX_BUFFER_SIZE,
+        preflight: bool = False,
+        on_close: Callable[[CloseReason], object] | None = None,
+        cleanup_timeout: float = DEFAULT_CLEANUP_TIMEOUT,
+        max_age: float | None = None,
+        retry: int | None = None,
+        farewell: ServerSentEvent | None = None,
+        sync_limit: Any = None,
+        instrument: Instrument | None = None,
+    ) -> None:
+        check_status(status_code)
+        check_separator(sep)
+        check_seconds("ping", ping)
+        check_seconds("cleanup_timeout", cleanup_timeout)
+        check_buffer_size(max_buffer_size)
+        if send_timeout is not None:
+            check_seconds("send_timeout", send_timeout, positive=True)
+        if max_age is not None:
+            check_seconds("max_age", max_age, positive=True)
+        if retry is not None:
+            ServerSentEvent(retry=retry)
+        for name, function in (
+            ("ping_message_factory", ping_message_factory),
+            ("data_sender_callable", data_sender_callable),
+            ("on_close", on_close),
+        ):
+            if function is not None:
+                check_callable(name, function)
+        if farewell is not None:
+            check_instance("farewell", farewell, ServerSentEvent)
+        if instrument is not None:
+            check_instance("instrument", instrument, Instrument)
+        self._content = Content(content, preflight=preflight)
+        self._called = False
+        self._send_timeout = send_timeout
+        self._instrument = instrument
+        self._source_options = SourceOptions(
+            sep=sep,
+            max_buffer_size=max_buffer_size,
+            preflight=preflight,
+            cleanup_timeout=cleanup_timeout,
+            sync_limit=sync_limit,
+        )
+        self._options = StreamOptions(
+            sep=sep,
+            ping=ping,
+            ping_message_factory=ping_message_factory,
+            data_sender_callable=data_sender_callable,
+            on_close=on_close,
+            cleanup_timeout=cleanup_timeout,
+            max_age=max_age,
+            retry=retry,
+            farewell=farewell,
+        )
+        self.status_code = status_code
+        self.media_type = media_type
+        self.background = background
+        self._set_headers(headers)
+
+    def _set_headers(self, headers: object) -> None:
+        self.raw_headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in header_pairs(headers)
+        ]
+        content_type = self.media_type
+        if content_type.startswith("text/") and "charset=" not in content_type:
+            content_type += "; charset=utf-8"
+        self.headers.setdefault("content-type", content_type)
+        self.headers.setdefault("cache-control", "no-store")
+        self.headers.setdefault("x-accel-buffering", "no")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream: what Starlette calls.
+
+        Blocks until the stream has ended and nothing of it is left.
+
+        Raises:
+            Exception: what the content raised, as itself.
+            RuntimeError: if the response is called again and its content can be
+                read only once.
+        """
+        if self._called and self._content.once:
+            raise RuntimeError(
+                "this response was called before, and its content can be read only once; "
+                "return a new EventSourceResponse for each request"
+            )
+        self._called = True
+        stream = self._open_stream(scope, send)
+        try:
+            await stream.serve(receive, self._status(scope), self.raw_headers)
+        finally:
+            run_streams().remove(stream)
+        if self.background is not None:
+            await self.background()
+
+    def _open_stream(self, scope: Scope, send: Send) -> Stream:
+        runtime = current_runtime()
+        source = self._content.open(runtime, self._source_options)
+        observer = Observer(self._instrument, scope)
+        streams = run_streams()
+        if scope["type"] == "websocket":
+            writer = Writer(runtime, _deny(scope, send), self._send_timeout, observer)
+            return self._without_events(runtime, source, writer, observer, None)
+        writer = Writer(runtime, send, self._send_timeout, observer)
+        if scope["method"].upper() == "HEAD":
+            return self._without_events(runtime, source, writer, observer, None)
+        if streams.began.is_set():
+            return self._refuse(runtime, source, writer, observer)
+        multiplexed = scope.get("http_version", "1.1") >= "2"
+        stream = Stream(runtime, source, writer, observer, self._options, multiplexed=multiplexed)
+        streams.add(stream)
+        return stream
+
+    def _refuse(
+        self, runtime: Runtime, source: Source, writer: Writer, observer: Observer
+    ) -> Stream:
+        """Send clients away softly: an error status would stop a browser for good."""
+        retry = self._options.retry
+        retry = spread_milliseconds(DEFAULT_RECONNECTION_TIME if retry is None else retry)
+        stream = self._without_events(runtime, source, writer, observer, retry)
+        stream.reason = CloseReason.SHUTDOWN
+        return stream
+
+    def _without_events(
+        self,
+        runtime: Runtime,
+        source: Source,
+        writer: Writer,
+        observer: Observer,
+        retry: int | None,
+    ) -> Stream:
+        options = replace(
+            self._options,
+            ping=0,
+            data_sender_callable=None,
+            max_age=None,
+            retry=retry,
+            farewell=None,
+        )
+        return Stream(
+            runtime, NoSource(runtime, source), writer, observer, options, multiplexed=False
+        )
+
+    def _status(self, scope: Scope) -> int:
+        return 403 if scope["type"] == "websocket" else self.status_code
+
+
+def _deny(scope: Scope, send: Send) -> Send:
+    """Answer a WebSocket handshake: by a response where the server can, else by closing."""
+    can_respond = "websocket.http.response" in (scope.get("extensions") or ())
+
+    async def deny(message: Message) -> None:
+        if can_respond:
+            await send({**message, "type": f"websocket.{message['type']}"})
+        elif message["type"] == "http.response.start":
+            await send({"type": "websocket.close"})
+
+    return deny

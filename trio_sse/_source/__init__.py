@@ -1,0 +1,153 @@
+"""Where the events of a stream come from: four kinds of content, one contract."""
+
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from .._event import ServerSentEvent
+from .._runtime import ReceiveChannel, Runtime, runtime_of_channel
+from ._channel import ChannelSource
+from ._contract import MAX_CHUNK_SIZE, Source
+from ._feeder import Feeder
+from ._iteration import IterationSource
+from ._nothing import NoSource
+from ._producer import ProducerSource
+from ._thread import ThreadSource
+
+__all__ = [
+    "DEFAULT_MAX_BUFFER_SIZE",
+    "MAX_CHUNK_SIZE",
+    "Content",
+    "Feeder",
+    "NoSource",
+    "Source",
+    "SourceOptions",
+]
+
+# A task switch on each send lets a producer run ahead by what arrives while one
+# send is in flight; measured, more room than this changes nothing. Bursts with
+# send_nowait are what a larger one is for.
+DEFAULT_MAX_BUFFER_SIZE = 16
+
+_KINDS = (
+    "a producer (async def with one parameter, the send channel), a receive channel, "
+    "an async iterable or an iterable"
+)
+_SINGLE: tuple[type, ...] = (str, bytes, bytearray, memoryview, Mapping, ServerSentEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How to read any of the contents."""
+
+    sep: str
+    max_buffer_size: float
+    preflight: bool
+    cleanup_timeout: float
+    sync_limit: Any
+
+
+class Content:
+    """What a response was given to stream, checked, and not yet touched.
+
+    Args:
+        content: One of the four kinds.
+        preflight: Whether it must be a producer that takes ``task_status``.
+
+    Raises:
+        TypeError: if it is none of the kinds, saying what to do about it.
+    """
+
+    __slots__ = ("_content", "_open", "once")
+
+    def __init__(self, content: object, *, preflight: bool = False) -> None:
+        self._content = content
+        self._open = _opener(content)
+        if preflight and self._open is not _open_producer:
+            raise TypeError("preflight needs a producer as content: nothing else can wait to start")
+        if self._open is _open_producer:
+            _check_parameters(cast("Callable[..., Any]", content), preflight)
+        self.once = self._open is _open_channel or hasattr(content, "__anext__")
+        self.once = self.once or isinstance(content, Iterator)
+
+    def open(self, runtime: Runtime, options: SourceOptions) -> Source:
+        """Return the source for one stream; it starts nothing by itself."""
+        return self._open(self._content, runtime, options)
+
+
+def _opener(content: Any) -> Callable[[Any, Runtime, SourceOptions], Source]:
+    """Tell what a content is; channels first, since they are async iterables too."""
+    if runtime_of_channel(content) is not None:
+        return _open_channel
+    _refuse_lookalikes(content)
+    if isinstance(content, AsyncIterable):
+        return _open_iteration
+    if isinstance(content, Iterable):
+        return _open_thread
+    if callable(content):
+        return _open_producer
+    raise _wrong(content, f"content must be {_KINDS}")
+
+
+def _refuse_lookalikes(content: Any) -> None:
+    """Refuse what would pass for one of the kinds and stream nonsense."""
+    if isinstance(content, _SINGLE):
+        raise _wrong(content, f"put a single event into a list; content must be {_KINDS}")
+    if inspect.iscoroutine(content):
+        content.close()  # or Python would warn that it was never awaited
+        raise _wrong(content, "pass the producer itself, do not call it")
+    function = inspect.unwrap(getattr(content, "func", content))
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise _wrong(content, "call the generator function and pass what it returns")
+    if isinstance(content, type):
+        raise _wrong(content, f"pass an instance; content must be {_KINDS}")
+
+
+def _check_parameters(producer: Callable[..., Any], preflight: bool) -> None:
+    try:
+        signature = inspect.signature(producer)
+    except ValueError:  # a builtin that does not tell
+        return
+    try:
+        signature.bind(None, **({"task_status": None} if preflight else {}))
+    except TypeError as error:
+        wanted = "(send, *, task_status)" if preflight else "(send)"
+        raise _wrong(producer, f"a producer is called with {wanted}: {error}") from None
+
+
+def _wrong(content: object, remedy: str) -> TypeError:
+    return TypeError(f"content is {type(content).__name__!r}: {remedy}")
+
+
+def _open_channel(content: Any, runtime: Runtime, options: SourceOptions) -> Source:
+    library = cast("Runtime", runtime_of_channel(content))
+    if library.name == "trio" != runtime.name:
+        raise RuntimeError(
+            "content is a trio memory channel, but this app runs on asyncio; "
+            "use anyio.create_memory_object_stream(), which runs on both"
+        )
+    return ChannelSource(runtime, cast("ReceiveChannel", content), library, options.sep)
+
+
+def _open_producer(
+    content: Callable[..., Awaitable[object]], runtime: Runtime, options: SourceOptions
+) -> Source:
+    return ProducerSource(runtime, content, options.max_buffer_size, options.preflight, options.sep)
+
+
+def _open_iteration(
+    content: AsyncIterable[object], runtime: Runtime, options: SourceOptions
+) -> Source:
+    return IterationSource(runtime, content, MAX_CHUNK_SIZE, options.cleanup_timeout, options.sep)
+
+
+def _open_thread(content: Iterable[object], runtime: Runtime, options: SourceOptions) -> Source:
+    return ThreadSource(
+        runtime,
+        content,
+        MAX_CHUNK_SIZE,
+        options.sync_limit,
+        options.cleanup_timeout,
+        options.sep,
+    )

@@ -1,0 +1,112 @@
+"""Events from a memory channel that was handed in."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from .._event import encode_item
+from .._runtime import CancelScope, ReceiveChannel, Runtime
+from ._feeder import Feeder
+
+
+class ChannelSource:
+    """Events from the receiving half of a memory channel, which is closed at the end.
+
+    Args:
+        runtime: The runtime of the stream.
+        channel: The channel.
+        library: The runtime the channel belongs to: on trio it may be anyio's.
+        sep: What ends a line.
+    """
+
+    def __init__(
+        self, runtime: Runtime, channel: ReceiveChannel, library: Runtime, sep: str
+    ) -> None:
+        self.errors: list[Exception] = []
+        self.feeders: Sequence[Feeder] = ()
+        self._runtime = runtime
+        self._channel = channel
+        self._sep = sep
+        self._end_of_channel = library.EndOfChannel
+        self._closed = library.ClosedResourceError
+        self._nothing_now = (library.WouldBlock, library.EndOfChannel)
+        self._wait: CancelScope | None = None
+        self._rest: deque[object] | None = None  # what was accepted, once finished
+        self._failure: Exception | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether an item lies in the channel, or a task waits to send one."""
+        if self._rest is not None:
+            return True
+        statistics = self._channel.statistics()
+        return bool(statistics.current_buffer_used or statistics.tasks_waiting_send)
+
+    async def opened(self) -> None:
+        """Wait for nothing."""
+        await self._runtime.checkpoint()
+
+    async def receive_some(self, limit: int) -> bytes:
+        """Wait for one item, then join to it what is ready."""
+        chunk = b""
+        while not chunk:  # again only after raw items of no bytes
+            if self._failure is not None:
+                raise self._failure
+            try:
+                item = await self._receive()
+            except self._end_of_channel:
+                return b""
+            chunk = self._join(item, limit)
+        return chunk
+
+    def stop(self) -> None:
+        """Keep what the channel has accepted and close it, so that senders learn of it."""
+        if self._rest is None:
+            self._rest = deque()
+            try:
+                while True:
+                    self._rest.append(self._channel.receive_nowait())
+            except (*self._nothing_now, self._closed):
+                self._channel.close()
+            if self._wait is not None:
+                self._wait.cancel()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    async def _receive(self) -> object:
+        if self._rest is None:
+            # stop() cancels the scope; an item that was handed over by then is kept.
+            with self._runtime.CancelScope() as self._wait:
+                try:
+                    return await self._channel.receive()
+                except self._closed:
+                    if self._rest is None:  # its owner closed it under us
+                        raise
+        else:
+            await self._runtime.checkpoint()
+        return self._receive_nowait()
+
+    def _receive_nowait(self) -> object:
+        if self._rest is None:
+            return self._channel.receive_nowait()
+        if not self._rest:
+            raise self._end_of_channel
+        return self._rest.popleft()
+
+    def _join(self, item: object, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                chunk = encode_item(item, self._sep)
+                chunks.append(chunk)
+                size += len(chunk)
+                if size >= limit:
+                    break
+                item = self._receive_nowait()
+        except self._nothing_now:
+            pass
+        except Exception as error:  # raised once what came before it is written
+            self._failure = error
+        return b"".join(chunks)

@@ -1,0 +1,166 @@
+"""Who may call ASGI ``send``: one task at a time, each call with a deadline."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from math import inf
+from typing import Any
+
+from ._fields import EVENT_ENDINGS, LONGEST_EVENT_ENDING
+from ._instrument import Observer
+from ._runtime import CancelScope, Runtime
+
+logger = logging.getLogger("trio_sse")
+
+
+class ClientGone(Exception):
+    """ASGI ``send`` raised: the client is not there any more."""
+
+
+class Writer:
+    """Owns ASGI ``send`` for one response.
+
+    The deadline of the send in flight is that of one cancel scope, armed again
+    for each send, which costs less than a scope for each and ends the whole
+    stream when it passes.
+
+    Args:
+        runtime: The runtime of the stream.
+        send: ASGI's ``send``.
+        timeout: Seconds that one send may take, or None.
+        observer: Told of what was sent.
+    """
+
+    __slots__ = (
+        "_lock",
+        "_observer",
+        "_runtime",
+        "_scope",
+        "_send",
+        "_tail",
+        "_timeout",
+        "finishing",
+        "last_write",
+        "started",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+        timeout: float | None,
+        observer: Observer,
+    ) -> None:
+        self._runtime = runtime
+        self._send = send
+        self._timeout = timeout
+        self._observer = observer
+        self._lock = runtime.Lock()
+        self._scope: CancelScope
+        self._tail = b""
+        self.started = False
+        self.finishing = False
+        self.last_write = -inf
+
+    def arm(self, scope: CancelScope) -> None:
+        """Use this scope for the deadlines from now on."""
+        self._scope = scope
+
+    def limit(self, timeout: float) -> None:
+        """Give each send, also the one in flight, at most ``timeout`` seconds from now."""
+        self._timeout = timeout if self._timeout is None else min(timeout, self._timeout)
+        if self._lock.locked():
+            deadline = self._runtime.current_time() + timeout
+            self._scope.deadline = min(deadline, self._scope.deadline)
+
+    @property
+    def between_events(self) -> bool:
+        """Whether what was sent last ends an event; raw bytes need not."""
+        return not self._tail or self._tail.endswith(EVENT_ENDINGS)
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send the status and the headers.
+
+        Raises:
+            ClientGone: if ``send`` raises `OSError`. Anything else is the app's.
+        """
+        try:
+            await self._transmit(
+                {"type": "http.response.start", "status": status, "headers": list(headers)}
+            )
+        except OSError as error:
+            raise ClientGone from error
+        self.started = True
+        self._observer.started()
+
+    async def flush_headers(self) -> None:
+        """Send a body message of no bytes, which lets go of headers that are held back.
+
+        Raises:
+            ClientGone: if ``send`` raises anything.
+        """
+        await self._send_body(b"", more=True)
+
+    async def send(self, chunk: bytes) -> None:
+        """Send bytes of the stream.
+
+        Raises:
+            ClientGone: if ``send`` raises anything.
+        """
+        await self._send_body(chunk, more=True)
+        self._observer.sent(len(chunk))
+        if len(chunk) < LONGEST_EVENT_ENDING:
+            chunk = self._tail + chunk
+        self._tail = chunk[-LONGEST_EVENT_ENDING:]
+
+    async def ping(self, frame: bytes) -> bool:
+        """Send a ping, unless it would get into something else's way.
+
+        Never while a send is in flight, inside raw bytes that do not end an
+        event, or after the final body. Returns whether it was sent.
+
+        Raises:
+            ClientGone: if ``send`` raises anything.
+        """
+        if self._lock.locked() or self.finishing or not self.between_events:
+            return False
+        await self._send_body(frame, more=True)
+        self._observer.pinged()
+        return True
+
+    async def finish(self) -> None:
+        """Send the final empty body: from here on a disconnect is no news.
+
+        Raises:
+            ClientGone: if ``send`` raises anything.
+        """
+        self.finishing = True
+        await self._send_body(b"", more=False)
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        try:
+            await self._transmit({"type": "http.response.body", "body": body, "more_body": more})
+        except OSError as error:
+            raise ClientGone from error
+        except Exception as error:
+            # Servers raise their own errors for a stream that is gone, and so
+            # may a middleware that is broken: end quietly, but leave a trace.
+            logger.warning("send raised after the response had started", exc_info=True)
+            raise ClientGone from error
+
+    async def _transmit(self, message: MutableMapping[str, Any]) -> None:
+        await self._acquire()
+        try:
+            if self._timeout is not None:
+                self._scope.deadline = self._runtime.current_time() + self._timeout
+            await self._send(message)
+        finally:
+            if self._timeout is not None:
+                self._scope.deadline = inf
+            self._lock.release()
+        self.last_write = self._runtime.current_time()
+
+    async def _acquire(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except self._runtime.WouldBlock:
+            await self._lock.acquire()
