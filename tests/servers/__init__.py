@@ -1,0 +1,1 @@
+"""Real servers in subprocesses, met over raw sockets."""
