@@ -15,7 +15,6 @@ from trio_sse import CloseReason, EventSourceResponse, ServerSentEvent, drain
 
 MOST_STEPS = 1000
 FAREWELL = ServerSentEvent("bye", event="farewell")
-SEND_TIMEOUT = 50
 PING = b": ping\r\n\r\n"
 
 
@@ -26,6 +25,7 @@ class Stage:
         content: Makes the content, given this object.
         options: More arguments of the response.
         slow: Seconds that each send takes.
+        send_timeout: Seconds that it may take.
     """
 
     def __init__(
@@ -33,10 +33,13 @@ class Stage:
         content: Callable[["Stage"], Any],
         options: Callable[["Stage"], dict[str, Any]] = lambda stage: {},
         slow: float = 0.1,
+        send_timeout: float = 50,
     ) -> None:
         self.open: list[str] = []
         self.reasons: list[CloseReason] = []
         self.client = FakeClient(slow=slow)
+        self.settled: Callable[[], Any] = anyio.lowlevel.checkpoint
+        self._send_timeout = send_timeout
         self._content = content
         self._options = options
 
@@ -54,7 +57,7 @@ class Stage:
     def response(self) -> EventSourceResponse:
         return EventSourceResponse(
             self._content(self),
-            send_timeout=SEND_TIMEOUT,
+            send_timeout=self._send_timeout,
             on_close=self.on_close,
             farewell=FAREWELL,
             **self._options(self),
@@ -82,13 +85,13 @@ class Run:
         self.steps = Steps(at, lambda: injection.inject(self))
         self.host: asyncio.Task[Any] | None = None
         self.raised: BaseException | None = None
-        self.drained = False
 
     async def main(self) -> None:
         runtime = "trio" if trio.lowlevel.in_trio_run() else "asyncio"
         self.stage = self._make_stage()
         self.scope = anyio.CancelScope()
         self.wants_drain = anyio.Event()
+        self.drained = anyio.Event()
         with self.steps.counting(runtime):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._drain)
@@ -98,9 +101,9 @@ class Run:
                 group.start_soon(self._serve)
                 counted.reset(token)
                 await self._over.wait()
-                await anyio.lowlevel.checkpoint()
+                await self.stage.settled()
                 if self.wants_drain.is_set():
-                    await anyio.sleep(1)
+                    await self.drained.wait()
                 assert _living(runtime) <= tasks, "a task is left"
                 group.cancel_scope.cancel()
 
@@ -118,7 +121,7 @@ class Run:
     async def _drain(self) -> None:
         await self.wants_drain.wait()
         await drain(grace=1)
-        self.drained = True
+        self.drained.set()
 
     def check(self, whole: bytes) -> None:
         assert self.stage.open == [], "something was left open"
@@ -182,7 +185,6 @@ class Drain(Injection):
 
     def check(self, run, whole):
         assert run.raised is None
-        assert run.drained == run.wants_drain.is_set()
         assert run.stage.client.complete
         body = run.stage.client.body
         if run.stage.reasons == [CloseReason.COMPLETED]:

@@ -1,10 +1,12 @@
 """A stream that is interrupted before any one of its steps leaves nothing behind."""
 
+import asyncio
 from functools import partial
 
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 import trio.testing
 
 from sweep import Cancel, Disconnect, Drain, Freeze, NativeCancel, Stage, sweep
@@ -15,12 +17,12 @@ from virtual_time import VirtualTimeLoop
 
 
 def run_trio(main):
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    anyio.run(main, backend="trio", backend_options={"clock": clock})
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def run_asyncio(main):
-    anyio.run(main, backend="asyncio", backend_options={"loop_factory": VirtualTimeLoop})
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
 
 
 async def shielded_clean_up(stage, name):

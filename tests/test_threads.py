@@ -1,6 +1,7 @@
 """Sync iterables, which run in worker threads: in real time, since threads take some."""
 
 import threading
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -8,9 +9,11 @@ import anyio.to_thread
 import pytest
 
 from fakes import FakeClient, serving
-from trio_sse import EncodeError, EventSourceResponse, ServerSentEvent
+from sweep import Cancel, Disconnect, Drain, Freeze, NativeCancel, Stage, sweep
+from trio_sse import EncodeError, EventSourceResponse, ServerSentEvent, drain
 from trio_sse._runtime import current_runtime
 from trio_sse._source import MAX_CHUNK_SIZE
+from trio_sse._source._thread import ThreadSource
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +24,32 @@ def anyio_backend(request):
 
 
 EVENTS = [ServerSentEvent("x" * 100, id=n) for n in range(1000)]
+
+
+async def test_a_drained_iterable_ends_whole():
+    def endless():
+        while True:
+            yield "x"
+
+    client = FakeClient(slow=0.01)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(endless(), ping=0))
+        await client.wait_for_body(b"x")
+        await drain()
+    assert client.complete
+
+
+async def test_a_thread_that_starts_after_the_stream_has_ended_touches_nothing():
+    touched = []
+
+    def generate():
+        touched.append(True)
+        yield "a"
+
+    source = ThreadSource(current_runtime(), generate(), 100, None, 5, "\n")
+    await source.close()()
+    assert source._fill(touched.append)
+    assert touched == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +201,7 @@ async def test_an_iterator_between_items_is_closed_by_a_thread_within_the_stream
         await client.wait_for(lambda client: len(client.chunks) == 1)
         client.freeze_at = client.sends
         # One item with the client, one in the mailbox, and nobody in a thread.
-        while len(made) < 3 or limiter.borrowed_tokens:
+        while len(made) < 3 or limiter.borrowed_tokens:  # noqa: ASYNC110  # threads set no event
             await anyio.sleep(0.001)
         assert not closed
     assert len(closed) == 1
@@ -184,6 +213,52 @@ async def test_an_iterable_that_is_no_iterator_can_be_streamed_again():
     await first.call(response)
     await second.call(response)
     assert first.data == second.data == ["a"]
+
+
+def iterates(stage):
+    """An iterator whose thread may be abandoned; it closes what it opened when it notices."""
+    closed = threading.Event()
+
+    def generate():
+        stage.opens("iterator")
+        try:
+            yield from "abc"
+        finally:
+            stage.closes("iterator")
+
+    class Iterator:
+        def __init__(self):
+            self.generator = generate()
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.generator)
+
+        def close(self):
+            self.generator.close()
+            closed.set()
+
+    async def settled():
+        assert await anyio.to_thread.run_sync(closed.wait, 10)
+
+    stage.settled = settled
+    return Iterator()
+
+
+@pytest.mark.parametrize(
+    "injection", [Cancel(), Disconnect(), Drain(), Freeze()], ids=lambda kind: type(kind).__name__
+)
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_nothing_is_left_behind_whichever_step_of_an_iterable_is_interrupted(backend, injection):
+    stage = partial(Stage, iterates, lambda stage: {"ping": 0}, slow=0, send_timeout=0.02)
+    assert sweep(stage, injection, partial(anyio.run, backend=backend)) > 10
+
+
+def test_nothing_is_left_behind_whichever_step_of_an_iterable_a_native_cancellation_hits():
+    stage = partial(Stage, iterates, lambda stage: {"ping": 0}, slow=0)
+    assert sweep(stage, NativeCancel(), partial(anyio.run, backend="asyncio")) > 10
 
 
 async def test_sync_limit_bounds_the_threads_of_iterables():

@@ -206,7 +206,7 @@ class EventStreamDecoder:
         # bytes.isdigit() knows ASCII digits alone, which is what the standard asks.
         if value.isdigit():
             try:
-                self.reconnection_time = int(value)
+                self.reconnection_time = int(value.lstrip(b"0") or b"0")
             except ValueError:  # more digits than Python converts: no time anyone waits
                 return
 

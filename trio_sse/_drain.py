@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from typing import Protocol
+from weakref import ref
 
 from anyio.lowlevel import RunVar
 
@@ -25,8 +26,8 @@ class LiveStream(Protocol):
         ...
 
 
-serving: ContextVar[LiveStream] = ContextVar("trio_sse.serving")
-"""The stream that the current task produces for."""
+serving: ContextVar[ref[LiveStream]] = ContextVar("trio_sse.serving")
+"""The stream that the current task produces for; contexts outlive streams."""
 
 
 class Draining:
@@ -170,6 +171,7 @@ async def _begin(streams: RunStreams, runtime: Runtime, grace: float) -> None:
 
 
 def _ask_for_grace() -> None:
-    stream = serving.get(None)
+    reference = serving.get(None)
+    stream = None if reference is None else reference()
     if stream is not None:
         stream.waits_for_drain = True

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
+from weakref import ref
 
 from ._backoff import shorten, spread_milliseconds
 from ._close_reason import CloseReason
@@ -232,7 +233,7 @@ class Stream:
         return self._source.feeders
 
     async def _feed(self, feeder: Feeder) -> None:
-        serving.set(self)
+        serving.set(ref(self))
         await feeder.run()
 
     def _data_sender_ended(self) -> None:

@@ -31,7 +31,8 @@ class ProducerSource(ChannelSource):
         super().__init__(runtime, receive, runtime, sep)
         self._producer = producer
         self._preflight = preflight
-        self._headers_wanted = runtime.Event()
+        self._started = False
+        self._opened = runtime.Event()
         self._feeder = Feeder(runtime, self._produce, self.errors, self._ended)
         self.feeders = (self._feeder,)
 
@@ -40,15 +41,16 @@ class ProducerSource(ChannelSource):
         if not self._preflight:
             await self._runtime.checkpoint()
             return
-        await self._headers_wanted.wait()
-        if self.errors:
+        await self._opened.wait()
+        if self.errors and not self._started:
             raise self.errors.pop()
 
     def started(self, value: object = None) -> None:
         """Let the headers go: the producer's ``task_status``."""
-        if self._headers_wanted.is_set():
+        if self._started:
             raise RuntimeError("task_status.started() was called twice")
-        self._headers_wanted.set()
+        self._started = True
+        self._opened.set()
 
     def stop(self) -> None:
         """Cancel the producer; the stream ends with what it had sent by then."""
@@ -64,10 +66,10 @@ class ProducerSource(ChannelSource):
             await self._producer(self._send)
             return
         await self._producer(self._send, task_status=self)
-        if not self._headers_wanted.is_set():
+        if not self._started:
             raise RuntimeError("the producer returned without calling task_status.started()")
 
     def _ended(self) -> None:
         super().stop()
         self._send.close()
-        self._headers_wanted.set()
+        self._opened.set()

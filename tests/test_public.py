@@ -1,0 +1,56 @@
+"""What is public, and how it presents itself."""
+
+import inspect
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import trio_sse
+
+
+def test_all_is_sorted_and_complete():
+    public = {
+        name
+        for name, value in vars(trio_sse).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert trio_sse.__all__ == sorted(public)
+
+
+@pytest.mark.parametrize("name", trio_sse.__all__)
+def test_exported_objects_say_that_they_belong_to_the_package(name):
+    exported = getattr(trio_sse, name)
+    assert exported.__module__ == "trio_sse"
+    assert inspect.getdoc(exported)
+
+
+@pytest.mark.parametrize("name", trio_sse.__all__)
+def test_public_methods_are_documented(name):
+    exported = getattr(trio_sse, name)
+    for attribute, value in vars(exported).items() if inspect.isclass(exported) else ():
+        if inspect.isfunction(value) and not attribute.startswith("_"):
+            assert value.__doc__, attribute
+
+
+def test_a_close_reason_can_be_pickled_by_its_public_name():
+    reason = trio_sse.CloseReason.SHUTDOWN
+    assert pickle.loads(pickle.dumps(reason)) is reason
+    assert b"trio_sse\n" in pickle.dumps(reason, protocol=0)
+
+
+def test_importing_the_package_imports_no_server_and_no_client():
+    code = (
+        "import sys, trio_sse;"
+        "print(sorted({'hypercorn', 'uvicorn', 'granian', 'httpx', 'h11', 'fastapi'}"
+        " & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_the_package_is_typed():
+    from importlib.resources import files
+
+    assert files("trio_sse").joinpath("py.typed").is_file()
