@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from functools import partial
-from typing import cast
 
 from .._event import encode_item
 from .._runtime import CancelScope, Runtime
@@ -112,6 +111,6 @@ async def _close(iterator: object) -> None:
     except BaseExceptionGroup as group:
         # A nursery held open across ``yield`` wraps the GeneratorExit that closes
         # the generator, so that Python does not recognise it.
-        _, rest = cast("BaseExceptionGroup[BaseException]", group).split(GeneratorExit)
+        _, rest = group.split(GeneratorExit)
         if rest is not None:
             raise rest from None
