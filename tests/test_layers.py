@@ -19,7 +19,7 @@ LAYERS = [
     {"_event", "_backoff"},
     {"_decoder", "_abc"},
     {"_runtime"},
-    {"_instrument", "_source", "_drain"},
+    {"_instrument", "_options", "_source", "_drain"},
     {"_writer"},
     {"_supervisor"},
     {"_response"},

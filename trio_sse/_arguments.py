@@ -21,8 +21,8 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
 
 
 def check_callable(name: str, value: object) -> None:
-    """Refuse what cannot be called."""
-    if not callable(value):
+    """Refuse what is given and cannot be called."""
+    if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
 
 

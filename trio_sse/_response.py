@@ -9,23 +9,17 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ._abc import Instrument
-from ._arguments import (
-    check_buffer_size,
-    check_callable,
-    check_instance,
-    check_seconds,
-    check_status,
-    header_pairs,
-)
+from ._arguments import check_instance, check_seconds, check_status, header_pairs
 from ._backoff import spread_milliseconds
 from ._close_reason import CloseReason
 from ._drain import run_streams
 from ._event import ServerSentEvent
-from ._fields import DEFAULT_SEPARATOR, check_separator
+from ._fields import DEFAULT_SEPARATOR
 from ._instrument import Observer
+from ._options import StreamOptions
 from ._runtime import Runtime, current_runtime
 from ._source import DEFAULT_MAX_BUFFER_SIZE, Content, NoSource, Source, SourceOptions
-from ._supervisor import DEFAULT_RECONNECTION_TIME, Stream, StreamOptions
+from ._supervisor import DEFAULT_RECONNECTION_TIME, Stream
 from ._writer import Writer
 
 # The shortest time-out of proxies that people meet is 30 seconds and more; half
@@ -100,7 +94,8 @@ class EventSourceResponse(Response):
             return EventSourceResponse(ticks, send_timeout=5)
     """
 
-    media_type = "text/event-stream"
+    media_type: str = "text/event-stream"
+    raw_headers: list[tuple[bytes, bytes]]
 
     def __init__(
         self,
@@ -127,25 +122,8 @@ class EventSourceResponse(Response):
         instrument: Instrument | None = None,
     ) -> None:
         check_status(status_code)
-        check_separator(sep)
-        check_seconds("ping", ping)
-        check_seconds("cleanup_timeout", cleanup_timeout)
-        check_buffer_size(max_buffer_size)
         if send_timeout is not None:
             check_seconds("send_timeout", send_timeout, positive=True)
-        if max_age is not None:
-            check_seconds("max_age", max_age, positive=True)
-        if retry is not None:
-            ServerSentEvent(retry=retry)
-        for name, function in (
-            ("ping_message_factory", ping_message_factory),
-            ("data_sender_callable", data_sender_callable),
-            ("on_close", on_close),
-        ):
-            if function is not None:
-                check_callable(name, function)
-        if farewell is not None:
-            check_instance("farewell", farewell, ServerSentEvent)
         if instrument is not None:
             check_instance("instrument", instrument, Instrument)
         self._content = Content(content, preflight=preflight)

@@ -18,7 +18,6 @@ to the instrument once, after every task of the stream has ended.
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 from weakref import ref
@@ -28,6 +27,7 @@ from ._close_reason import CloseReason
 from ._drain import serving
 from ._event import ServerSentEvent
 from ._instrument import Observer
+from ._options import StreamOptions
 from ._runtime import CancelScope, Nursery, Runtime
 from ._source import MAX_CHUNK_SIZE, Feeder, Source
 from ._writer import ClientGone, Writer
@@ -46,21 +46,6 @@ DEFAULT_RECONNECTION_TIME = 3000
 PING = ServerSentEvent(comment="ping")
 
 _SAYS_FAREWELL = (CloseReason.SHUTDOWN, CloseReason.EXPIRED)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """How to serve a stream: the arguments of the response, checked."""
-
-    sep: str
-    ping: float
-    ping_message_factory: Callable[[], Any] | None
-    data_sender_callable: Callable[[], Awaitable[object]] | None
-    on_close: Callable[[CloseReason], Any] | None
-    cleanup_timeout: float
-    max_age: float | None
-    retry: int | None
-    farewell: ServerSentEvent | None
 
 
 class Stream:

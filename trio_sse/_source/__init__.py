@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .._arguments import check_buffer_size
 from .._event import ServerSentEvent
 from .._runtime import ReceiveChannel, Runtime, runtime_of_channel
 from ._channel import ChannelSource
@@ -46,6 +47,10 @@ class SourceOptions:
     preflight: bool
     cleanup_timeout: float
     sync_limit: Any
+
+    def __post_init__(self) -> None:
+        """Refuse a size that no channel can have."""
+        check_buffer_size(self.max_buffer_size)
 
 
 class Content:
