@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from contextvars import ContextVar
 from typing import Annotated
 
 import anyio
@@ -132,6 +133,37 @@ async def test_a_stream_is_drained_behind_a_base_http_middleware():
         await client.wait_for_body(b"a")
         await drain()
     assert client.complete
+
+
+user: ContextVar[str] = ContextVar("user")
+
+
+class SetUser:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        user.set("from the middleware")
+        await self.app(scope, receive, send)
+
+
+class SetUserAndPassOn(BaseHTTPMiddleware):
+    async def dispatch(self, request, call_next):
+        user.set("from the middleware")
+        return await call_next(request)
+
+
+@pytest.mark.parametrize("middleware", [SetUser, SetUserAndPassOn])
+async def test_context_variables_of_a_middleware_are_seen_by_the_producer(middleware):
+    async def produce(send):
+        await send.send(user.get())
+
+    async def endpoint(request):
+        return EventSourceResponse(produce, ping=0)
+
+    client = FakeClient()
+    await serve(client, make_app(endpoint, Middleware(middleware)))
+    assert client.data == ["from the middleware"]
 
 
 async def test_a_stream_in_a_mounted_app():

@@ -569,6 +569,11 @@ def test_the_function_that_writes_json_can_be_replaced(written: str | bytes):
     assert given == [{"a": 1}]
 
 
+def test_a_dumps_that_returns_no_text_is_refused() -> None:
+    with pytest.raises(TypeError, match="dumps must return str or bytes, not NoneType"):
+        JSONServerSentEvent(1, dumps=lambda value: None)  # type: ignore[arg-type,return-value]
+
+
 def test_json_written_over_several_lines_becomes_several_data_lines():
     event = JSONServerSentEvent([], dumps=lambda value: f"{value!r}\n")
     assert event.encode("\n") == b"data: []\ndata: \n\n"

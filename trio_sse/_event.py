@@ -197,6 +197,8 @@ class JSONServerSentEvent(ServerSentEvent):
         dumps: Callable[[Any], str | bytes] | None = None,
     ) -> None:
         text = (dumps or _compact_json)(data)
+        if not isinstance(text, str | bytes):
+            raise TypeError(f"dumps must return str or bytes, not {type(text).__name__}")
         super().__init__(text, event=event, id=id, retry=retry, comment=comment)
 
 
