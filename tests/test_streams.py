@@ -299,7 +299,7 @@ async def test_a_send_that_takes_almost_the_send_timeout_is_in_time():
 async def test_without_a_send_timeout_a_send_may_take_for_ever():
     client, closed = FakeClient(freeze_at=1), Recorder()
     with anyio.move_on_after(1e6):
-        await client.call(EventSourceResponse(once, on_close=closed))
+        await client.call(EventSourceResponse(once, ping=0, on_close=closed))
     assert (closed.reasons, closed.times) == ([CloseReason.CANCELLED], [1e6])
 
 
