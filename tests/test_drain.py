@@ -392,7 +392,8 @@ async def test_a_context_that_outlives_its_stream_does_not_keep_it():
         draining()
         contexts.append(copy_context())
 
-    await client.call(EventSourceResponse(produce))
+    async with anyio.create_task_group() as group:  # a task keeps its last cancellation
+        group.start_soon(client.call, EventSourceResponse(produce))
     gc.collect()
     assert not [found for found in gc.get_objects() if type(found) is Stream]
     assert not contexts[0].run(draining).is_set()
