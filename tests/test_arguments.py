@@ -5,6 +5,7 @@ from functools import partial
 
 import anyio
 import pytest
+import trio
 from starlette.responses import Response
 
 from trio_sse import EventSourceResponse, ServerSentEvent
@@ -24,6 +25,11 @@ def generate_sync():
 
 class Generators:
     async def method(self):
+        yield "a"
+
+
+class CallsAGenerator:
+    async def __call__(self, send):
         yield "a"
 
 
@@ -51,6 +57,8 @@ async def with_two_parameters(send, more):
         (Generators().method, "call the generator function"),
         (partial(generate), "call the generator function"),
         (Generators, "pass an instance"),
+        (trio.open_memory_channel[str](1), "pass the receive channel alone"),
+        (CallsAGenerator(), "call the generator function"),
         (without_parameters, r"called with \(send\)"),
         (with_two_parameters, r"called with \(send\)"),
     ],
@@ -67,6 +75,15 @@ def test_a_coroutine_object_is_refused_and_closed():
     with pytest.raises(TypeError, match="pass the producer itself, do not call it"):
         EventSourceResponse(coroutine)
     assert coroutine.cr_frame is None
+
+
+def test_something_awaitable_is_refused():
+    class Awaitable:
+        def __await__(self):
+            yield
+
+    with pytest.raises(TypeError, match="pass the producer itself, do not call it"):
+        EventSourceResponse(Awaitable())
 
 
 def test_a_builtin_whose_parameters_are_unknown_is_trusted():
@@ -94,7 +111,7 @@ def test_seconds_that_are_no_number_are_refused(name, value):
 
 
 @pytest.mark.parametrize("name", ["ping", "cleanup_timeout", "send_timeout", "max_age"])
-@pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf])
+@pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, -(10**400)])
 def test_seconds_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a finite number of seconds"):
         EventSourceResponse(produce, **{name: value})
@@ -143,7 +160,9 @@ def test_a_status_that_carries_no_stream_is_refused(value, error):
         EventSourceResponse(produce, status_code=value)
 
 
-@pytest.mark.parametrize("name", ["ping_message_factory", "data_sender_callable", "on_close"])
+@pytest.mark.parametrize(
+    "name", ["ping_message_factory", "data_sender_callable", "on_close", "background"]
+)
 def test_what_is_to_be_called_must_be_callable(name):
     with pytest.raises(TypeError, match=f"{name} must be callable, not str"):
         EventSourceResponse(produce, **{name: "text"})
@@ -153,6 +172,26 @@ def test_what_is_to_be_called_must_be_callable(name):
 def test_what_must_be_of_a_type_is_refused_otherwise(name):
     with pytest.raises(TypeError, match=f"{name} must be"):
         EventSourceResponse(produce, **{name: "text"})
+
+
+@pytest.mark.parametrize("value", ["text", 5, 0])
+def test_a_limit_of_threads_must_be_a_limiter(value):
+    with pytest.raises(TypeError, match="sync_limit must be a CapacityLimiter"):
+        EventSourceResponse(["a"], sync_limit=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (None, TypeError),
+        (3, TypeError),
+        ("text/x\r\nset-cookie: a", ValueError),
+        ("\u20ac", ValueError),
+    ],
+)
+def test_a_media_type_that_is_no_header_is_refused(value, error):
+    with pytest.raises(error, match="media_type must be"):
+        EventSourceResponse(produce, media_type=value)
 
 
 @pytest.mark.parametrize(("retry", "error"), [(-1, ValueError), (1.5, TypeError)])

@@ -240,6 +240,34 @@ async def test_a_client_that_takes_nothing_is_given_up(send_timeout):
     assert not client.complete
 
 
+async def test_a_client_that_takes_each_send_slowly_does_not_hold_up_the_others():
+    client, closed = FakeClient(slow=0.4), Recorder()
+    send, receive = current_runtime().open_memory_channel(100)
+    for _ in range(100):
+        send.send_nowait("x" * 70_000)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(receive, on_close=closed))
+        await anyio.sleep(1)
+        await drain()
+        assert anyio.current_time() == 2
+    send.close()
+    assert closed.reasons == [CloseReason.SHUTDOWN]
+    assert not client.complete
+
+
+async def test_a_ping_factory_that_never_returns_is_given_up():
+    client, closed = FakeClient(), Recorder()
+    async with anyio.create_task_group() as group:
+        response = EventSourceResponse(
+            endless, ping_message_factory=anyio.sleep_forever, on_close=closed
+        )
+        group.start_soon(client.call, response)
+        await anyio.sleep(1)
+        await drain()
+        assert anyio.current_time() == 2
+    assert closed.reasons == [CloseReason.SHUTDOWN]
+
+
 async def test_a_farewell_that_nobody_takes_is_given_up():
     client, closed = FakeClient(freeze_at=2), Recorder()
     async with anyio.create_task_group() as group:
@@ -281,7 +309,9 @@ async def test_a_response_that_starts_while_draining_is_refused_softly(retry):
     await drain()
     assert is_draining()
     client, closed = FakeClient(), Recorder()
-    await client.call(EventSourceResponse(produce, retry=retry, farewell=FAREWELL, on_close=closed))
+    await client.call(
+        EventSourceResponse(produce, 503, retry=retry, farewell=FAREWELL, on_close=closed)
+    )
     assert client.status == 200
     assert client.complete
     [frame] = client.chunks

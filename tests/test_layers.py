@@ -20,7 +20,8 @@ LAYERS = [
     {"_decoder", "_abc"},
     {"_runtime"},
     {"_instrument", "_options", "_source", "_drain"},
-    {"_writer"},
+    {"_writer", "_outcome"},
+    {"_ping"},
     {"_supervisor"},
     {"_response"},
     {""},  # the package itself

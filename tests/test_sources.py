@@ -100,8 +100,13 @@ async def test_a_trio_channel_on_asyncio_is_an_error_that_says_what_to_use(anyio
     if anyio_backend_name == "trio":
         return
     _, receive = trio.open_memory_channel[str](1)
+    client, closed = FakeClient(), Recorder()
     with pytest.raises(RuntimeError, match=r"anyio\.create_memory_object_stream"):
-        await FakeClient().call(EventSourceResponse(receive))
+        await client.call(EventSourceResponse(receive, on_close=closed))
+    assert client.messages == []
+    assert closed.reasons == [CloseReason.ERROR]
+    with pytest.raises(trio.ClosedResourceError):
+        receive.receive_nowait()
 
 
 class OtherChannel(trio.abc.ReceiveChannel[str]):
@@ -265,6 +270,34 @@ async def test_a_producer_that_returns_ends_the_stream_whoever_holds_a_clone():
     with pytest.raises((trio.BrokenResourceError, anyio.BrokenResourceError)):
         clones[0].send_nowait("late")
     clones[0].close()
+
+
+async def test_a_producer_that_closes_its_channel_may_go_on_until_it_returns():
+    saved = []
+
+    async def produce(send):
+        with send:
+            await send.send("a")
+        await anyio.sleep(1)
+        saved.append(True)
+
+    client = FakeClient()
+    await client.call(EventSourceResponse(produce))
+    assert client.data == ["a"]
+    assert client.complete
+    assert saved
+
+
+async def test_a_producer_that_closes_its_channel_and_raises_is_heard():
+    async def produce(send):
+        send.close()
+        await anyio.sleep(1)
+        raise LookupError("mine")
+
+    client = FakeClient()
+    with pytest.raises(LookupError, match="mine"):
+        await client.call(EventSourceResponse(produce))
+    assert not client.complete
 
 
 async def test_what_a_producer_sent_before_it_raised_is_written_first():

@@ -1,5 +1,8 @@
 """One response being served: causes, deadlines, pings and clean-up, at exact moments."""
 
+import asyncio
+import gc
+import itertools
 import logging
 import math
 from contextvars import ContextVar
@@ -11,8 +14,9 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from fakes import FakeClient, Recorder
-from trio_sse import CloseReason, EventSourceResponse, Instrument, ServerSentEvent
+from trio_sse import CloseReason, EventSourceResponse, Instrument, ServerSentEvent, drain
 from trio_sse._runtime import current_runtime
+from trio_sse._source import _iteration
 
 pytestmark = pytest.mark.anyio
 
@@ -232,12 +236,157 @@ async def test_the_final_body_is_sent_whole_though_a_disconnect_arrives_from_wit
     async def send(message):
         if message.get("more_body") is False:
             client.gone.set()  # as hypercorn does
-            await anyio.sleep(1)
+            await anyio.sleep(0.9)
         await client.send(message)
 
     await EventSourceResponse(once, on_close=closed)(client.scope, client.receive, send)
     assert client.complete
     assert closed.reasons == [CloseReason.COMPLETED]
+
+
+async def test_a_client_that_leaves_during_the_final_body_does_not_hold_the_stream():
+    client, closed = FakeClient(freeze_at=2), Recorder()
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(once, on_close=closed))
+        await client.frozen.wait()
+        await anyio.sleep(5)
+        client.gone.set()
+    assert (closed.reasons, closed.times) == ([CloseReason.CLIENT_DISCONNECTED], [6])
+
+
+async def test_a_client_that_leaves_while_the_final_body_waits_for_a_ping_is_gone():
+    async def produce(send):
+        await anyio.sleep(20)
+
+    client, closed = FakeClient(freeze_at=2), Recorder()
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(produce, on_close=closed))
+        await client.frozen.wait()
+        await anyio.sleep(10)
+        client.gone.set()
+    assert (closed.reasons, closed.times) == ([CloseReason.CLIENT_DISCONNECTED], [25])
+
+
+async def test_a_receive_that_never_suspends_lets_others_run():
+    client = FakeClient()
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    await EventSourceResponse(once)(client.scope, receive, client.send)
+    assert client.complete
+
+
+async def cancelled_task():
+    task = asyncio.create_task(asyncio.sleep(100))
+    task.cancel()
+    await task
+
+
+@pytest.mark.parametrize("kind", ["producer", "generator"])
+async def test_a_cancellation_from_nowhere_is_an_error(anyio_backend_name, kind):
+    """On asyncio, awaiting what somebody cancelled looks like being cancelled."""
+    if anyio_backend_name == "trio":
+        return
+
+    async def produce(send):
+        await send.send("a")
+        await anyio.sleep(1)
+        await cancelled_task()
+
+    async def generate():
+        yield "a"
+        await anyio.sleep(1)
+        await cancelled_task()
+
+    client, closed, background = FakeClient(), Recorder(), Recorder()
+    response = EventSourceResponse(
+        produce if kind == "producer" else generate(),
+        on_close=closed,
+        background=BackgroundTask(background, "ran"),
+    )
+    with pytest.raises(RuntimeError, match="was cancelled"):
+        await client.call(response)
+    assert client.data == ["a"]
+    assert not client.complete
+    assert closed.reasons == [CloseReason.ERROR]
+    assert background.reasons == []
+
+
+@pytest.mark.parametrize("cut", ["disconnect", "outer cancellation", "drain", "send timeout"])
+async def test_an_error_is_the_reason_though_writing_what_came_before_it_is_cut(cut):
+    async def produce(send):
+        send.send_nowait("a")
+        raise LookupError("mine")
+
+    client, closed = FakeClient(freeze_at=1), Recorder()
+    response = EventSourceResponse(
+        produce, on_close=closed, send_timeout=5 if cut == "send timeout" else None
+    )
+
+    async def act():
+        await client.frozen.wait()
+        await anyio.sleep(1)
+        if cut == "disconnect":
+            client.gone.set()
+        elif cut == "outer cancellation":
+            scope.cancel()
+        elif cut == "drain":
+            await drain()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(act)
+        with pytest.raises(LookupError, match="mine"), anyio.CancelScope() as scope:
+            await client.call(response)
+    assert closed.reasons == [CloseReason.ERROR]
+
+
+async def test_every_error_of_a_nursery_that_fails_while_it_is_cut_is_heard():
+    async def fail_with(error):
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise error
+
+    async def produce(send):
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail_with, LookupError("one"))
+            group.start_soon(fail_with, KeyError("other"))
+
+    client = FakeClient()
+
+    async def disconnect():
+        await anyio.sleep(1)
+        client.gone.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(disconnect)
+        with pytest.raises(ExceptionGroup) as caught:
+            await client.call(EventSourceResponse(produce))
+    assert {type(error) for error in caught.value.exceptions} == {LookupError, KeyError}
+
+
+async def test_an_interrupt_in_a_nursery_of_a_producer_wins_and_leaves_alone():
+    class Interrupt(BaseException):
+        pass
+
+    async def interrupt():
+        raise Interrupt
+
+    async def fail():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise LookupError
+
+    async def produce(send):
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+            await anyio.sleep(1)
+            group.start_soon(interrupt)
+
+    with pytest.raises(Interrupt):
+        await FakeClient().call(EventSourceResponse(produce))
 
 
 async def test_a_stream_that_ends_before_its_headers_sends_nothing():
@@ -482,6 +631,24 @@ async def test_a_factory_that_fails_later_ends_the_stream_with_its_exception():
     assert not client.complete
 
 
+async def test_a_factory_that_fails_beside_a_data_sender_is_heard_alone():
+    results = [ServerSentEvent("x")]
+    send, receive = current_runtime().open_memory_channel(0)
+
+    async def fill():
+        async with send:
+            while True:
+                await send.send("x")
+                await anyio.sleep(100)
+
+    with pytest.raises(IndexError):
+        await FakeClient().call(
+            EventSourceResponse(
+                receive, data_sender_callable=fill, ping_message_factory=results.pop
+            )
+        )
+
+
 async def test_no_ping_follows_the_final_body():
     client = FakeClient()
 
@@ -617,6 +784,65 @@ async def test_a_generator_within_a_scope_and_a_nursery_is_closed_without_corrup
         client.gone.set()
     assert sorted(order) == ["child", "generator"]
     await anyio.sleep(1)  # the scopes of this task are intact
+
+
+async def test_a_timeout_of_a_generator_that_passes_while_it_is_suspended_is_its_own():
+    async def generate():
+        with anyio.move_on_after(1):
+            for _ in range(100):
+                yield "x" * 40_000
+                await anyio.lowlevel.checkpoint()
+        yield "after"
+
+    client, closed = FakeClient(slow=0.4), Recorder()
+    await client.call(EventSourceResponse(generate(), on_close=closed))
+    assert client.data[-1] == "after"
+    assert client.complete
+    assert closed.reasons == [CloseReason.COMPLETED]
+
+
+async def test_a_deadline_of_a_generator_that_passes_while_it_is_suspended_is_raised():
+    async def generate():
+        with anyio.fail_after(1):
+            while True:
+                yield "x" * 40_000
+                await anyio.lowlevel.checkpoint()
+
+    client, closed = FakeClient(slow=0.4), Recorder()
+    with pytest.raises(TimeoutError):
+        await client.call(EventSourceResponse(generate(), on_close=closed))
+    assert closed.reasons == [CloseReason.ERROR]
+
+
+async def test_a_generator_that_never_suspends_gives_way_after_its_turn(monkeypatch):
+    clock = itertools.count(0, _iteration.TURN / 4)
+    monkeypatch.setattr(_iteration, "monotonic", lambda: next(clock))
+
+    async def generate():
+        for n in range(100):
+            yield b"" if n % 2 else f"data: {n}\n\n".encode()
+
+    client = FakeClient()
+    await client.call(EventSourceResponse(generate()))
+    assert len(client.data) == 50
+    assert len(client.chunks) > 10
+
+
+async def test_a_generator_that_is_cut_in_its_turn_stops(monkeypatch):
+    clock = itertools.count(0, _iteration.TURN / 4)
+    monkeypatch.setattr(_iteration, "monotonic", lambda: next(clock))
+
+    async def generate():
+        while True:
+            yield b""
+
+    client = FakeClient()
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(generate()))
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        client.gone.set()
+    assert client.body == b""
 
 
 async def test_an_iterator_of_a_class_is_closed_when_it_is_exhausted():
@@ -965,6 +1191,14 @@ async def test_content_that_cannot_be_closed_is_logged(caplog):
     assert closed.reasons == [CloseReason.COMPLETED]
 
 
+async def test_a_websocket_that_closes_before_it_is_denied_has_gone():
+    client, closed = FakeClient(slow=1), Recorder()
+    client.scope = {"type": "websocket"}
+    client.incoming = [{"type": "websocket.connect"}, {"type": "websocket.disconnect"}]
+    await client.call(EventSourceResponse(once, on_close=closed))
+    assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
+
+
 @pytest.mark.parametrize("extensions", [{"websocket.http.response": {}}, {}, None])
 async def test_a_websocket_handshake_is_denied(extensions):
     client, closed = FakeClient(), Recorder()
@@ -1047,7 +1281,7 @@ async def test_an_instrument_need_not_override_anything():
     assert client.complete
 
 
-async def test_an_instrument_that_raises_is_logged_and_not_called_again(caplog):
+async def test_an_instrument_that_raises_is_logged_and_told_of_the_end_alone(caplog):
     class Broken(Log):
         def started(self, scope):
             super().started(scope)
@@ -1056,11 +1290,46 @@ async def test_an_instrument_that_raises_is_logged_and_not_called_again(caplog):
     log, client = Broken(), FakeClient()
     await client.call(EventSourceResponse(once, instrument=log))
     assert client.complete
-    assert log.calls == [("opened", "/"), ("started",)]
-    assert "is not called again" in caplog.text
+    assert log.calls == [("opened", "/"), ("started",), ("closed", CloseReason.COMPLETED)]
+    assert "it will be told of the end alone" in caplog.text
 
 
 async def test_an_infinite_buffer_is_allowed():
     client = FakeClient()
     await client.call(EventSourceResponse(once, max_buffer_size=math.inf))
     assert client.complete
+
+
+async def test_a_stream_leaves_nothing_to_the_garbage_collector(anyio_backend_name):
+    """On asyncio a cancelled task and its exception refer to each other, and to the stream."""
+    if anyio_backend_name == "asyncio":
+        return
+
+    def ours():
+        return sum(type(found).__module__.startswith("trio_sse") for found in gc.get_objects())
+
+    async def generate():
+        yield "a"
+
+    contents = {"producer": lambda: once, "generator": generate, "failing": lambda: fails}
+
+    async def visit(content):
+        try:
+            await FakeClient().call(EventSourceResponse(content, on_close=Recorder()))
+        except LookupError:
+            assert content is fails
+
+    for make in contents.values():
+        async with anyio.create_task_group() as group:
+            group.start_soon(visit, make())
+    gc.collect()
+    before = ours()
+    gc.disable()
+    try:
+        for kind, make in contents.items():
+            for _ in range(10):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(visit, make())
+            assert ours() - before < 10, kind
+    finally:
+        gc.enable()

@@ -184,6 +184,42 @@ async def test_an_abandoned_thread_logs_an_iterator_that_cannot_be_closed(caplog
     assert "will not close" in caplog.text
 
 
+async def test_an_iterator_that_raises_and_then_cannot_be_closed_is_heard_twice():
+    class Stubborn:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise KeyError("next")
+
+        def close(self):
+            raise LookupError("close")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await FakeClient().call(EventSourceResponse(Stubborn()))
+    assert [type(error) for error in caught.value.exceptions] == [KeyError, LookupError]
+
+
+async def test_an_iterator_whose_closing_takes_too_long_is_logged(caplog):
+    gate = threading.Event()
+
+    class Slow:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise StopIteration
+
+        def close(self):
+            gate.wait(10)
+
+    client = FakeClient()
+    await client.call(EventSourceResponse(Slow(), cleanup_timeout=0.01))
+    gate.set()
+    assert client.complete
+    assert "cancelled after cleanup_timeout (0.01 seconds)" in caplog.text
+
+
 async def test_an_iterator_between_items_is_closed_by_a_thread_within_the_stream():
     made, closed = [], []
     limiter = current_runtime().CapacityLimiter(1)

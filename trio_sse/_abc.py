@@ -9,10 +9,10 @@ from ._close_reason import CloseReason
 class Instrument:
     """Watch streams from outside: subclass it and override what you need.
 
-    Every method does nothing by default and is called synchronously, in the task
-    that serves the stream; it must not block. ``scope`` is the ASGI scope of the
-    request, the same object in each call for one stream. An instrument that
-    raises is logged and not called again for that stream.
+    Every method does nothing by default and is called synchronously, in a task of
+    the stream; it must not block. ``scope`` is the ASGI scope of the request, the
+    same object in each call for one stream. When a method raises, that is logged,
+    and for the rest of that stream only ``closed`` is called.
 
     Example::
 

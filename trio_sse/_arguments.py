@@ -1,7 +1,7 @@
 """Checks of arguments, made where a mistake was made: when the response is."""
 
 from collections.abc import Iterable, Mapping
-from math import inf, isfinite
+from math import inf
 from typing import Any, cast
 
 # tchar, RFC 9110 section 5.6.2.
@@ -13,7 +13,7 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
     """Refuse what is not a finite number of seconds, 0 or more (or more than 0)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not isfinite(value) or value < 0 or (positive and value == 0):
+    if not -inf < value < inf or value < 0 or (positive and value == 0):
         raise ValueError(
             f"{name} must be a finite number of seconds, "
             f"{'greater than 0' if positive else '0 or more'}, not {value}"
@@ -26,10 +26,23 @@ def check_callable(name: str, value: object) -> None:
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
 
 
+def check_limiter(name: str, value: object) -> None:
+    """Refuse what is given and no capacity limiter, of trio or of anyio."""
+    if value is not None and not hasattr(value, "acquire_on_behalf_of"):
+        raise TypeError(f"{name} must be a CapacityLimiter, not {type(value).__name__}")
+
+
 def check_instance(name: str, value: object, kind: type) -> None:
     """Refuse what is not of the type."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+
+
+def check_media_type(media_type: object) -> None:
+    """Refuse what cannot be the value of a content-type header."""
+    check_instance("media_type", media_type, str)
+    if not (str(media_type).isascii() and str(media_type).isprintable()):
+        raise ValueError(f"media_type must be printable ASCII, not {media_type!r}")
 
 
 def check_status(status_code: object) -> None:

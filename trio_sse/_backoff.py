@@ -2,14 +2,18 @@
 
 import random
 
+# What browsers use when no stream told them otherwise.
+DEFAULT_RECONNECTION_TIME = 3000
+
 # A third up or down keeps the mean and turns one second of reconnecting clients
 # into most of one.
 SPREAD = 1 / 3
 
 
-def spread_milliseconds(milliseconds: int) -> int:
-    """Return a reconnection time at random around ``milliseconds``."""
-    return round(milliseconds * random.uniform(1 - SPREAD, 1 + SPREAD))
+def spread_reconnection_time(milliseconds: int | None) -> int:
+    """Return a reconnection time at random around the one given, or the default."""
+    middle = DEFAULT_RECONNECTION_TIME if milliseconds is None else milliseconds
+    return round(middle * random.uniform(1 - SPREAD, 1 + SPREAD))
 
 
 def shorten(seconds: float) -> float:

@@ -11,18 +11,19 @@ logger = logging.getLogger("trio_sse")
 
 
 class Observer:
-    """Calls the instrument, if there is one, until it raises.
+    """Calls the instrument, if there is one; after it has raised, for the end alone.
 
     Args:
         instrument: The instrument, or None.
         scope: The ASGI scope that the instrument is given.
     """
 
-    __slots__ = ("_instrument", "_scope")
+    __slots__ = ("_instrument", "_muted", "_scope")
 
     def __init__(self, instrument: Instrument | None, scope: Mapping[str, Any]) -> None:
         self._instrument = instrument
         self._scope = scope
+        self._muted = False
 
     def opened(self) -> None:
         """The response has been called."""
@@ -47,11 +48,14 @@ class Observer:
     def closed(self, reason: CloseReason) -> None:
         """The stream is over."""
         if self._instrument is not None:
+            self._muted = False
             self._tell("closed", reason)
 
     def _tell(self, method: str, *args: object) -> None:
+        if self._muted:
+            return
         try:
             getattr(self._instrument, method)(self._scope, *args)
         except Exception:
-            logger.exception("%r raised and is not called again", self._instrument)
-            self._instrument = None
+            logger.exception("%r raised; it will be told of the end alone", self._instrument)
+            self._muted = True

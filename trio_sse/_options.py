@@ -1,10 +1,11 @@
 """How to serve a stream: arguments of the response, checked when they are given."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from ._arguments import check_callable, check_instance, check_seconds
+from ._backoff import spread_reconnection_time
 from ._close_reason import CloseReason
 from ._event import ServerSentEvent
 from ._fields import check_separator
@@ -37,3 +38,13 @@ class StreamOptions:
             ServerSentEvent(retry=self.retry)
         if self.farewell is not None:
             check_instance("farewell", self.farewell, ServerSentEvent)
+
+    def without_events(self) -> Self:
+        """Return the options of a stream that is only headers and an end."""
+        return replace(
+            self, ping=0, data_sender_callable=None, max_age=None, retry=None, farewell=None
+        )
+
+    def for_refusal(self) -> Self:
+        """Return the options of a stream that only sends a client away for a while."""
+        return replace(self.without_events(), retry=spread_reconnection_time(self.retry))

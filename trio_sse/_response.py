@@ -1,7 +1,6 @@
 """The response that a Starlette endpoint returns."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from starlette.background import BackgroundTask
@@ -9,17 +8,23 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ._abc import Instrument
-from ._arguments import check_instance, check_seconds, check_status, header_pairs
-from ._backoff import spread_milliseconds
+from ._arguments import (
+    check_callable,
+    check_instance,
+    check_media_type,
+    check_seconds,
+    check_status,
+    header_pairs,
+)
 from ._close_reason import CloseReason
 from ._drain import run_streams
 from ._event import ServerSentEvent
 from ._fields import DEFAULT_SEPARATOR
 from ._instrument import Observer
 from ._options import StreamOptions
-from ._runtime import Runtime, current_runtime
-from ._source import DEFAULT_MAX_BUFFER_SIZE, Content, NoSource, Source, SourceOptions
-from ._supervisor import DEFAULT_RECONNECTION_TIME, Stream
+from ._runtime import current_runtime
+from ._source import DEFAULT_MAX_BUFFER_SIZE, Content, NoSource, SourceOptions
+from ._supervisor import Stream
 from ._writer import Writer
 
 # The shortest time-out of proxies that people meet is 30 seconds and more; half
@@ -57,7 +62,8 @@ class EventSourceResponse(Response):
             default a comment; sync or async. Also called once before the headers
             are sent, to find a mistake in time.
         data_sender_callable: An async callable without arguments that runs beside
-            the stream, to fill a channel given as ``content``.
+            the stream, to fill a channel given as ``content``; cancelled when that
+            has ended.
         send_timeout: Seconds that one send to the client may take before the
             stream is given up; None (default) for any time.
         max_buffer_size: How many items a producer's channel holds; 16 by default.
@@ -76,7 +82,8 @@ class EventSourceResponse(Response):
             expires. Its ``retry``, 3000 if it has none, is spread at random by a
             third, so that not all clients reconnect at once.
         sync_limit: A ``CapacityLimiter`` for the threads of an iterable; by
-            default one of 40 threads for all streams of the run.
+            default one of 40 threads for all streams of the run. On asyncio a
+            thread that was abandoned does not count.
         instrument: An `Instrument` to tell of this stream.
 
     Raises:
@@ -122,6 +129,8 @@ class EventSourceResponse(Response):
         instrument: Instrument | None = None,
     ) -> None:
         check_status(status_code)
+        check_media_type(media_type)
+        check_callable("background", background)
         if send_timeout is not None:
             check_seconds("send_timeout", send_timeout, positive=True)
         if instrument is not None:
@@ -181,64 +190,39 @@ class EventSourceResponse(Response):
                 "return a new EventSourceResponse for each request"
             )
         self._called = True
-        stream = self._open_stream(scope, send)
+        stream = self._open_stream(scope, receive, send)
         try:
-            await stream.serve(receive, self._status(scope), self.raw_headers)
+            await stream.serve()
         finally:
             run_streams().remove(stream)
         if self.background is not None:
             await self.background()
 
-    def _open_stream(self, scope: Scope, send: Send) -> Stream:
-        runtime = current_runtime()
+    def _open_stream(self, scope: Scope, receive: Receive, send: Send) -> Stream:
+        runtime, streams = current_runtime(), run_streams()
         source = self._content.open(runtime, self._source_options)
         observer = Observer(self._instrument, scope)
-        streams = run_streams()
+        status, options, multiplexed = self.status_code, self._options, False
+        reason: CloseReason | None = None
         if scope["type"] == "websocket":
-            writer = Writer(runtime, _deny(scope, send), self._send_timeout, observer)
-            return self._without_events(runtime, source, writer, observer, None)
-        writer = Writer(runtime, send, self._send_timeout, observer)
-        if scope["method"].upper() == "HEAD":
-            return self._without_events(runtime, source, writer, observer, None)
-        if streams.began.is_set():
-            return self._refuse(runtime, source, writer, observer)
-        multiplexed = scope.get("http_version", "1.1") >= "2"
-        stream = Stream(runtime, source, writer, observer, self._options, multiplexed=multiplexed)
-        streams.add(stream)
-        return stream
-
-    def _refuse(
-        self, runtime: Runtime, source: Source, writer: Writer, observer: Observer
-    ) -> Stream:
-        """Send clients away softly: an error status would stop a browser for good."""
-        retry = self._options.retry
-        retry = spread_milliseconds(DEFAULT_RECONNECTION_TIME if retry is None else retry)
-        stream = self._without_events(runtime, source, writer, observer, retry)
-        stream.reason = CloseReason.SHUTDOWN
-        return stream
-
-    def _without_events(
-        self,
-        runtime: Runtime,
-        source: Source,
-        writer: Writer,
-        observer: Observer,
-        retry: int | None,
-    ) -> Stream:
-        options = replace(
-            self._options,
-            ping=0,
-            data_sender_callable=None,
-            max_age=None,
-            retry=retry,
-            farewell=None,
+            send, status = _deny(scope, send), 403
+            source, options = NoSource(runtime, source), options.without_events()
+        elif scope["method"].upper() == "HEAD":
+            source, options = NoSource(runtime, source), options.without_events()
+        elif streams.began.is_set():
+            # Softly: an error status would stop a browser for good.
+            status, reason = 200, CloseReason.SHUTDOWN
+            source, options = NoSource(runtime, source), options.for_refusal()
+        else:
+            multiplexed = scope.get("http_version", "1.1") >= "2"
+        writer = Writer(runtime, send, self._send_timeout, observer, status, self.raw_headers)
+        stream = Stream(
+            runtime, source, writer, receive, observer, options, multiplexed=multiplexed
         )
-        return Stream(
-            runtime, NoSource(runtime, source), writer, observer, options, multiplexed=False
-        )
-
-    def _status(self, scope: Scope) -> int:
-        return 403 if scope["type"] == "websocket" else self.status_code
+        stream.reason = reason
+        if reason is None:
+            streams.add(stream)
+        return stream
 
 
 def _deny(scope: Scope, send: Send) -> Send:

@@ -11,23 +11,29 @@ What can come out of `Stream.serve`, and how causes combine:
   like, as themselves. User code that raises while it is being cancelled wins over
   the cancellation, as it would in a single task; an interrupt wins over both.
 
+* `RuntimeError`, where asyncio lets a single task of the stream be cancelled by
+  somebody else, or user code awaits what was cancelled: a stream does not end
+  without saying why.
+
 The first cause to end the stream is the reason. It is told to ``on_close`` and
 to the instrument once, after every task of the stream has ended.
 """
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from weakref import ref
 
-from ._backoff import shorten, spread_milliseconds
+from ._backoff import shorten, spread_reconnection_time
 from ._close_reason import CloseReason
 from ._drain import serving
 from ._event import ServerSentEvent
 from ._instrument import Observer
 from ._options import StreamOptions
+from ._outcome import raise_outcome, without_group
+from ._ping import Pinger
 from ._runtime import CancelScope, Nursery, Runtime
 from ._source import MAX_CHUNK_SIZE, Feeder, Source
 from ._writer import ClientGone, Writer
@@ -36,28 +42,22 @@ logger = logging.getLogger("trio_sse")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-# What a client gets per send once its stream is being ended. One that reads at
-# all takes a farewell at once; one that does not must not hold up a shutdown.
+# What a client gets for all that is left once its stream is being ended. One that
+# reads at all takes it at once; one that does not must not hold up a shutdown.
 FAREWELL_TIMEOUT = 1.0
 
-# What browsers use when no stream told them otherwise.
-DEFAULT_RECONNECTION_TIME = 3000
-
-PING = ServerSentEvent(comment="ping")
-
+_DISCONNECTS = ("http.disconnect", "websocket.disconnect")
 _SAYS_FAREWELL = (CloseReason.SHUTDOWN, CloseReason.EXPIRED)
 
 
 class Stream:
     """One response being served: streaming in the nursery's body, helpers beside it.
 
-    The helpers (ping, disconnect, expiry) and `stop` never touch the stream; they
-    give a reason and cancel.
-
     Args:
         runtime: The runtime of the stream.
         source: Where its events come from.
         writer: Where they go.
+        receive: ASGI's ``receive``, awaited by one task.
         observer: Told of its beginning and its end.
         options: How to serve it.
         multiplexed: Whether the connection carries other streams too (HTTP/2).
@@ -68,6 +68,7 @@ class Stream:
         runtime: Runtime,
         source: Source,
         writer: Writer,
+        receive: Receive,
         observer: Observer,
         options: StreamOptions,
         *,
@@ -78,93 +79,97 @@ class Stream:
         self._runtime = runtime
         self._source = source
         self._writer = writer
+        self._receive = receive
         self._observer = observer
         self._options = options
         self._multiplexed = multiplexed
         self._scope: CancelScope
+        self._stopping = False
+        self._left_at_the_end = False
+        self._pinger = Pinger(
+            runtime, writer, options.ping, options.ping_message_factory, options.sep
+        )
         self._data_sender: Feeder | None = None
+        self._feeders: Sequence[Feeder] = source.feeders
         if options.data_sender_callable is not None:
             self._data_sender = Feeder(
                 runtime, options.data_sender_callable, source.errors, self._data_sender_ended
             )
+            self._feeders = (*source.feeders, self._data_sender)
 
-    async def serve(
-        self, receive: Receive, status: int, headers: Iterable[tuple[bytes, bytes]]
-    ) -> CloseReason:
-        """Serve the stream to its end and return the reason of it.
+    async def serve(self) -> None:
+        """Serve the stream to its end.
 
         Raises what the module's docstring lists.
         """
         self._observer.opened()
         try:
-            await self._supervise(receive, status, headers)
+            await self._supervise()
         finally:
             reason = self.reason or CloseReason.CANCELLED
-            await self._close(reason)
-            self._observer.closed(reason)
-            logger.debug("stream ended: %s", reason.value)
-        return reason
+            try:
+                await self._close(reason)
+            finally:
+                self._observer.closed(reason)
+                logger.debug("stream ended: %s", reason.value)
 
     def stop(self, reason: CloseReason) -> None:
-        """Let the producer come to its end, and the stream to a whole one after it."""
+        """Let the producer come to its end, and the stream to a whole one after it.
+
+        What the client is sent from now on has `FAREWELL_TIMEOUT` seconds for each
+        send, and for everything together once the producer has stopped.
+        """
         if not self._writer.finishing:
             self._end(reason)
-        if self._data_sender is not None and self._data_sender.running:
-            self._data_sender.stop()
-        else:
-            self._source.stop()
+        self._stopping = True
+        self._stop_feeding()
         self._writer.limit(FAREWELL_TIMEOUT)
+        self._hurry_unless_fed()
 
-    async def _supervise(
-        self, receive: Receive, status: int, headers: Iterable[tuple[bytes, bytes]]
-    ) -> None:
+    async def _supervise(self) -> None:
         interrupt: BaseException | None = None
         try:
             async with self._runtime.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
                 self._writer.arm(nursery.cancel_scope)
-                await self._run(nursery, receive, status, headers)
+                await self._run(nursery)
                 nursery.cancel_scope.cancel()
         except BaseException as error:
-            interrupt = _without_group(error, self._runtime)
+            interrupt = without_group(error, self._runtime)
             self._end(CloseReason.CANCELLED)
-        # Only the deadline of a send cancels without giving a reason.
-        self._end(CloseReason.ERROR if self._source.errors else CloseReason.SEND_TIMEOUT)
-        _raise_outcome(interrupt, self._source.errors, self._runtime)
-
-    async def _run(
-        self,
-        nursery: Nursery,
-        receive: Receive,
-        status: int,
-        headers: Iterable[tuple[bytes, bytes]],
-    ) -> None:
         try:
-            try:
-                await self._stream(nursery, receive, status, headers)
-            except ClientGone:
-                raise
-            except Exception as error:
-                self._source.errors.append(error)
-            if self._source.errors:
-                self._end(CloseReason.ERROR)
-                await self._end_failed()
+            self._end_unexplained()
+            raise_outcome(interrupt, self._source.errors, self._runtime)
+        finally:
+            del interrupt
+
+    async def _run(self, nursery: Nursery) -> None:
+        try:
+            await self._stream_or_fail(nursery)
         except ClientGone:
             self._end(CloseReason.CLIENT_DISCONNECTED)
+        finally:
+            self._source.stop()  # nobody takes from it any more
 
-    async def _stream(
-        self,
-        nursery: Nursery,
-        receive: Receive,
-        status: int,
-        headers: Iterable[tuple[bytes, bytes]],
-    ) -> None:
-        nursery.start_soon(self._watch_disconnect, receive)
-        for feeder in self._feeders():
+    async def _stream_or_fail(self, nursery: Nursery) -> None:
+        errors = self._source.errors
+        try:
+            await self._stream(nursery)
+        except ClientGone:
+            raise
+        except Exception as error:
+            errors.append(error)
+        if errors:
+            self._end(CloseReason.ERROR)
+            await self._end_failed()
+
+    async def _stream(self, nursery: Nursery) -> None:
+        nursery.start_soon(self._watch_disconnect)
+        for feeder in self._feeders:
             nursery.start_soon(self._feed, feeder)
         await self._source.opened()
-        await self._check_ping()
-        await self._writer.start(status, headers)
+        await self._pinger.check()
+        await self._writer.start()
         if self._options.ping:
             nursery.start_soon(self._keep_alive)
         if self._options.max_age is not None:
@@ -190,16 +195,16 @@ class Stream:
 
     async def _say_farewell(self) -> None:
         farewell = self._options.farewell
-        # Inside a raw event it would become a part of that event.
-        if farewell is None or self.reason not in _SAYS_FAREWELL or not self._writer.between_events:
+        if farewell is None or self.reason not in _SAYS_FAREWELL:
             return
-        retry = DEFAULT_RECONNECTION_TIME if farewell.retry is None else farewell.retry
+        if not self._writer.between_events:  # it would become a part of a raw event
+            return
         spread = ServerSentEvent(
             farewell.data,
             event=farewell.event,
             id=farewell.id,
             comment=farewell.comment,
-            retry=spread_milliseconds(retry),
+            retry=spread_reconnection_time(farewell.retry),
         )
         await self._writer.send(spread.encode(self._options.sep))
 
@@ -212,72 +217,52 @@ class Stream:
         if self._multiplexed and self._writer.started and not self._writer.finishing:
             await self._writer.finish()
 
-    def _feeders(self) -> Iterable[Feeder]:
-        if self._data_sender is not None:
-            return (*self._source.feeders, self._data_sender)
-        return self._source.feeders
-
     async def _feed(self, feeder: Feeder) -> None:
         serving.set(ref(self))
         await feeder.run()
+        if self._source.errors and not self._runtime.being_cancelled():
+            self._end(CloseReason.ERROR)
+        if self._stopping:
+            self._hurry_unless_fed()
+
+    def _stop_feeding(self) -> None:
+        if self._data_sender is not None and self._data_sender.running:
+            self._data_sender.stop()
+        else:
+            self._source.stop()
+
+    def _hurry_unless_fed(self) -> None:
+        if not any(feeder.running for feeder in self._feeders):
+            self._writer.end_within(FAREWELL_TIMEOUT)
 
     def _data_sender_ended(self) -> None:
         # It returns when it likes; the channel ends when its senders say so.
-        if self._source.errors or self.reason is not None:
+        if self._source.errors or self._stopping:
             self._source.stop()
 
-    async def _watch_disconnect(self, receive: Receive) -> None:
+    async def _watch_disconnect(self) -> None:
         try:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            while (await self._receive())["type"] not in _DISCONNECTS:
+                await self._runtime.checkpoint()
         except OSError:
             pass
         except Exception as error:
             self._fail(error)
             return
-        # Servers report a disconnect from inside of the final send.
-        if not self._writer.finishing:
-            self._end(CloseReason.CLIENT_DISCONNECTED)
-            self._scope.cancel()
+        if self._writer.finishing:
+            # Servers report a disconnect from inside of the final send.
+            self._left_at_the_end = True
+            self._writer.limit(FAREWELL_TIMEOUT)
+        else:
+            self._cut(CloseReason.CLIENT_DISCONNECTED)
 
     async def _keep_alive(self) -> None:
         try:
-            while True:
-                await self._ping_when_idle()
+            await self._pinger.run()
         except ClientGone:
-            self._end(CloseReason.CLIENT_DISCONNECTED)
-            self._scope.cancel()
+            self._cut(CloseReason.CLIENT_DISCONNECTED)
         except Exception as error:
             self._fail(error)
-
-    async def _ping_when_idle(self) -> None:
-        written = self._writer.last_write
-        await self._runtime.sleep_until(written + self._options.ping)
-        if self._writer.last_write != written:
-            return
-        frame = await self._ping_frame()
-        if self._writer.last_write == written and not await self._writer.ping(frame):
-            # In the way of something: its own end is at least a whole interval
-            # before the next ping is due.
-            await self._runtime.sleep(self._options.ping)
-
-    async def _ping_frame(self) -> bytes:
-        factory = self._options.ping_message_factory
-        if factory is None:
-            return PING.encode(self._options.sep)
-        event = factory()
-        if inspect.isawaitable(event):
-            event = await event
-        if not isinstance(event, ServerSentEvent):
-            raise TypeError(
-                f"ping_message_factory must return a ServerSentEvent, not {type(event).__name__}"
-            )
-        return event.encode(self._options.sep)
-
-    async def _check_ping(self) -> None:
-        """Find a factory's mistake while the answer can still be an error."""
-        if self._options.ping and self._options.ping_message_factory is not None:
-            await self._ping_frame()
 
     async def _expire(self, max_age: float) -> None:
         await self._runtime.sleep(shorten(max_age))
@@ -299,19 +284,41 @@ class Stream:
         in_time = True
         try:
             in_time = await self._runtime.run_shielded(async_fn, timeout)
-        except Exception as error:
-            logger.error("%s raised", what, exc_info=_without_group(error, self._runtime))
+        except Exception:
+            logger.exception("%s raised", what)
         if not in_time:
             logger.warning("%s was cancelled after cleanup_timeout (%g seconds)", what, timeout)
 
     def _fail(self, error: Exception) -> None:
+        """End with an error, after what the source has accepted."""
         self._source.errors.append(error)
         self._end(CloseReason.ERROR)
-        self._source.stop()
+        self._stop_feeding()
+
+    def _cut(self, reason: CloseReason) -> None:
+        """End without sending anything more."""
+        self._end(reason)
+        self._scope.cancel()
 
     def _end(self, reason: CloseReason) -> None:
         if self.reason is None:
             self.reason = reason
+
+    def _end_unexplained(self) -> None:
+        """Find the reason where nobody has given one: a deadline, or somebody else."""
+        if self.reason is not None:
+            return
+        if self._writer.timed_out:
+            self._end(
+                CloseReason.CLIENT_DISCONNECTED
+                if self._left_at_the_end
+                else CloseReason.SEND_TIMEOUT
+            )
+            return
+        self._source.errors.append(
+            RuntimeError("a task of the event stream, or what it awaited, was cancelled")
+        )
+        self._end(CloseReason.ERROR)
 
 
 async def _call(function: Callable[..., Any], *args: object) -> None:
@@ -319,24 +326,3 @@ async def _call(function: Callable[..., Any], *args: object) -> None:
     result = function(*args)
     if inspect.isawaitable(result):
         await result
-
-
-def _without_group(error: BaseException, runtime: Runtime) -> BaseException:
-    """Return what a nursery raised: an interrupt before a cancellation, and alone."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-    leaves = [_without_group(leaf, runtime) for leaf in inner]
-    interrupts = [leaf for leaf in leaves if not runtime.is_cancelled(leaf)]
-    return (interrupts or leaves)[0]
-
-
-def _raise_outcome(
-    interrupt: BaseException | None, errors: list[Exception], runtime: Runtime
-) -> None:
-    if interrupt is not None and not (errors and runtime.is_cancelled(interrupt)):
-        raise interrupt
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ExceptionGroup("several tasks of one event stream raised", errors)

@@ -28,19 +28,25 @@ class Writer:
         send: ASGI's ``send``.
         timeout: Seconds that one send may take, or None.
         observer: Told of what was sent.
+        status: The status to start with.
+        headers: The headers to start with; copied, since middlewares add theirs.
     """
 
     __slots__ = (
+        "_end_by",
+        "_headers",
         "_lock",
         "_observer",
         "_runtime",
         "_scope",
         "_send",
+        "_status",
         "_tail",
         "_timeout",
         "finishing",
         "last_write",
         "started",
+        "timed_out",
     )
 
     def __init__(
@@ -49,16 +55,22 @@ class Writer:
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
         timeout: float | None,
         observer: Observer,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]],
     ) -> None:
         self._runtime = runtime
         self._send = send
         self._timeout = timeout
         self._observer = observer
+        self._status = status
+        self._headers = list(headers)
         self._lock = runtime.Lock()
         self._scope: CancelScope
         self._tail = b""
         self.started = False
         self.finishing = False
+        self.timed_out = False
+        self._end_by = inf
         self.last_write = -inf
 
     def arm(self, scope: CancelScope) -> None:
@@ -72,12 +84,17 @@ class Writer:
             deadline = self._runtime.current_time() + timeout
             self._scope.deadline = min(deadline, self._scope.deadline)
 
+    def end_within(self, seconds: float) -> None:
+        """Give everything that is still to be done ``seconds`` from now, all together."""
+        self._end_by = min(self._end_by, self._runtime.current_time() + seconds)
+        self._scope.deadline = min(self._end_by, self._scope.deadline)
+
     @property
     def between_events(self) -> bool:
         """Whether what was sent last ends an event; raw bytes need not."""
         return not self._tail or self._tail.endswith(EVENT_ENDINGS)
 
-    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    async def start(self) -> None:
         """Send the status and the headers.
 
         Raises:
@@ -85,7 +102,7 @@ class Writer:
         """
         try:
             await self._transmit(
-                {"type": "http.response.start", "status": status, "headers": list(headers)}
+                {"type": "http.response.start", "status": self._status, "headers": self._headers}
             )
         except OSError as error:
             raise ClientGone from error
@@ -133,7 +150,6 @@ class Writer:
         Raises:
             ClientGone: if ``send`` raises anything.
         """
-        self.finishing = True
         await self._send_body(b"", more=False)
 
     async def _send_body(self, body: bytes, *, more: bool) -> None:
@@ -149,15 +165,23 @@ class Writer:
 
     async def _transmit(self, message: MutableMapping[str, Any]) -> None:
         await self._acquire()
+        self.finishing = message.get("more_body") is False
         try:
             if self._timeout is not None:
-                self._scope.deadline = self._runtime.current_time() + self._timeout
+                deadline = self._runtime.current_time() + self._timeout
+                self._scope.deadline = min(deadline, self._end_by)
             await self._send(message)
         finally:
             if self._timeout is not None:
-                self._scope.deadline = inf
+                self._disarm()
             self._lock.release()
         self.last_write = self._runtime.current_time()
+
+    def _disarm(self) -> None:
+        # Asked first: reading cancel_called is what makes trio look at the clock.
+        if self._scope.cancel_called and self._runtime.current_time() >= self._scope.deadline:
+            self.timed_out = True
+        self._scope.deadline = self._end_by
 
     async def _acquire(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, TypeVar
 
 from anyio import (
@@ -12,6 +13,7 @@ from anyio import (
     Lock,
     WouldBlock,
     create_memory_object_stream,
+    current_effective_deadline,
     current_time,
     move_on_after,
     sleep,
@@ -31,6 +33,7 @@ __all__ = [
     "Event",
     "Lock",
     "WouldBlock",
+    "being_cancelled",
     "caller_from_threads",
     "checkpoint",
     "current_time",
@@ -62,6 +65,11 @@ def is_memory_channel(content: object, /) -> bool:
     return isinstance(content, MemoryObjectReceiveStream)
 
 
+def being_cancelled() -> bool:
+    """Tell whether a scope around the calling task is cancelled."""
+    return current_effective_deadline() == -inf
+
+
 def is_cancelled(error: BaseException, /) -> bool:
     """Tell a cancellation from an error."""
     return isinstance(error, asyncio.CancelledError)
@@ -78,16 +86,22 @@ async def run_shielded(async_fn: Callable[[], Awaitable[object]], seconds: float
     In a task of its own: asyncio's own ``Task.cancel()`` goes through a shield.
     """
     in_time = True
+    raised: Exception | None = None
 
     async def clean_up() -> None:
-        nonlocal in_time
+        nonlocal in_time, raised
         with move_on_after(seconds, shield=True) as scope:
-            await async_fn()
+            try:
+                await async_fn()
+            except Exception as error:  # raised below, where no group forms around it
+                raised = error
         in_time = not scope.cancelled_caught
 
     with CancelScope(shield=True):
         async with open_nursery() as nursery:
             nursery.start_soon(clean_up)
+    if raised is not None:
+        raise raised
     return in_time
 
 

@@ -1,6 +1,7 @@
 """Trio, as `Runtime` names it: nothing but trio's own objects."""
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, TypeVar
 
 from trio import (
@@ -14,6 +15,7 @@ from trio import (
     MemoryReceiveChannel,
     MemorySendChannel,
     WouldBlock,
+    current_effective_deadline,
     current_time,
     move_on_after,
     open_nursery,
@@ -32,6 +34,7 @@ __all__ = [
     "Event",
     "Lock",
     "WouldBlock",
+    "being_cancelled",
     "caller_from_threads",
     "checkpoint",
     "current_time",
@@ -61,6 +64,11 @@ def open_memory_channel(
 def is_memory_channel(content: object, /) -> bool:
     """Tell trio's memory channels from everything else."""
     return isinstance(content, MemoryReceiveChannel)
+
+
+def being_cancelled() -> bool:
+    """Tell whether a scope around the calling task is cancelled."""
+    return current_effective_deadline() == -inf
 
 
 def is_cancelled(error: BaseException, /) -> bool:

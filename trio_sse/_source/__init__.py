@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .._arguments import check_buffer_size
+from .._arguments import check_buffer_size, check_limiter
 from .._event import ServerSentEvent
 from .._runtime import ReceiveChannel, Runtime, runtime_of_channel
 from ._channel import ChannelSource
@@ -49,8 +49,9 @@ class SourceOptions:
     sync_limit: Any
 
     def __post_init__(self) -> None:
-        """Refuse a size that no channel can have."""
+        """Refuse what no channel and no thread can be had with."""
         check_buffer_size(self.max_buffer_size)
+        check_limiter("sync_limit", self.sync_limit)
 
 
 class Content:
@@ -99,14 +100,25 @@ def _refuse_lookalikes(content: Any) -> None:
     """Refuse what would pass for one of the kinds and stream nonsense."""
     if isinstance(content, _SINGLE):
         raise _wrong(content, f"put a single event into a list; content must be {_KINDS}")
-    if inspect.iscoroutine(content):
-        content.close()  # or Python would warn that it was never awaited
+    if inspect.isawaitable(content):
+        if inspect.iscoroutine(content):
+            content.close()  # or Python would warn that it was never awaited
         raise _wrong(content, "pass the producer itself, do not call it")
-    function = inspect.unwrap(getattr(content, "func", content))
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+    if _holds_a_channel(content):
+        raise _wrong(content, "pass the receive channel alone")
+    if any(map(_makes_generators, (content, type(content).__call__))):
         raise _wrong(content, "call the generator function and pass what it returns")
     if isinstance(content, type):
         raise _wrong(content, f"pass an instance; content must be {_KINDS}")
+
+
+def _holds_a_channel(content: Any) -> bool:
+    return isinstance(content, tuple) and any(map(runtime_of_channel, cast("Any", content)))
+
+
+def _makes_generators(content: Any) -> bool:
+    function = inspect.unwrap(getattr(content, "func", content))
+    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
 
 
 def _check_parameters(producer: Callable[..., Any], preflight: bool) -> None:
@@ -127,11 +139,6 @@ def _wrong(content: object, remedy: str) -> TypeError:
 
 def _open_channel(content: Any, runtime: Runtime, options: SourceOptions) -> Source:
     library = cast("Runtime", runtime_of_channel(content))
-    if library.name == "trio" != runtime.name:
-        raise RuntimeError(
-            "content is a trio memory channel, but this app runs on asyncio; "
-            "use anyio.create_memory_object_stream(), which runs on both"
-        )
     return ChannelSource(runtime, cast("ReceiveChannel", content), library, options.sep)
 
 

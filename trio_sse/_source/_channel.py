@@ -25,6 +25,7 @@ class ChannelSource:
         self.feeders: Sequence[Feeder] = ()
         self._runtime = runtime
         self._channel = channel
+        self._library = library
         self._sep = sep
         self._end_of_channel = library.EndOfChannel
         self._closed = library.ClosedResourceError
@@ -42,8 +43,13 @@ class ChannelSource:
         return bool(statistics.current_buffer_used or statistics.tasks_waiting_send)
 
     async def opened(self) -> None:
-        """Wait for nothing."""
+        """Wait for nothing; refuse a channel that cannot work in this run."""
         await self._runtime.checkpoint()
+        if self._library.name == "trio" and self._runtime.name != "trio":
+            raise RuntimeError(
+                "content is a trio memory channel, but this app runs on asyncio; "
+                "use anyio.create_memory_object_stream(), which runs on both"
+            )
 
     async def receive_some(self, limit: int) -> bytes:
         """Wait for one item, then join to it what is ready."""

@@ -40,9 +40,19 @@ class Feeder:
                 await self._feed()
         except Exception as error:
             self._errors.append(error)
+        except BaseExceptionGroup as group:
+            # A nursery in the user's code that failed while it was being cancelled.
+            errors, rest = group.split(Exception)
+            if errors is not None:
+                self._errors.append(errors)
+            if rest is not None:
+                raise rest from None
         finally:
             self.running = False
             self._ended()
+            # It refers to the source and the source to it; the stream is over, so
+            # that nothing need wait for the garbage collector.
+            del self._feed, self._ended
 
     def stop(self) -> None:
         """Cancel the user's code; its clean-up runs in its own task."""

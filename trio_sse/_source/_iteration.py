@@ -1,26 +1,28 @@
 """Events from an async iterable, pumped by one task of its own."""
 
-import logging
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator
 from functools import partial
+from time import monotonic
 
 from .._event import encode_item
-from .._runtime import CancelScope, Runtime
+from .._runtime import Runtime
 from ._contract import Closer
-from ._feeder import Feeder
-from ._mailbox import Mailbox
+from ._mailbox import MailboxSource
 
-logger = logging.getLogger("trio_sse")
+# A generator that never suspends has the event loop to itself for this long.
+TURN = 0.02
 
 
-class IterationSource:
+class IterationSource(MailboxSource):
     """Iterates, and closes what it iterated, in one task.
 
-    A generator may hold a cancel scope or a nursery open across ``yield``. It must
-    then be closed in the task that ran it, and no scope may be opened for that:
-    the new scope would sit on top of the generator's in that task's stack. So the
-    guard scope is entered before iterating, and becomes the shield and the
-    deadline of the clean-up when its time comes.
+    A generator may hold a cancel scope or a nursery open across ``yield``, and that
+    shapes two things. It must be closed in the task that ran it, and no scope may
+    be opened for that: the new scope would sit on top of the generator's in that
+    task's stack. So the guard scope is entered before iterating, and becomes the
+    shield and the deadline of the clean-up when its time comes. And between two
+    items the pump runs *inside* of the generator's scopes, whose cancellation is
+    none of its business: it waits shielded, and `stop` wakes it.
 
     Args:
         runtime: The runtime of the stream.
@@ -38,32 +40,16 @@ class IterationSource:
         cleanup_timeout: float,
         sep: str,
     ) -> None:
-        self.errors: list[Exception] = []
-        self._runtime = runtime
+        super().__init__(runtime, limit, cleanup_timeout, sep)
         self._content = content
-        self._cleanup_timeout = cleanup_timeout
-        self._sep = sep
-        self._mailbox = Mailbox(runtime, limit)
         self._iterator: AsyncIterator[object] | None = None
-        self._feeder = Feeder(runtime, self._pump, self.errors, self._mailbox.end)
-        self.feeders: Sequence[Feeder] = (self._feeder,)
-
-    @property
-    def ready(self) -> bool:
-        """Whether the mailbox holds anything."""
-        return self._mailbox.ready
-
-    async def opened(self) -> None:
-        """Wait for nothing."""
-        await self._runtime.checkpoint()
-
-    async def receive_some(self, limit: int) -> bytes:
-        """Take what the pump has put into the mailbox."""
-        return await self._mailbox.take(limit)
+        self._stopped = False
 
     def stop(self) -> None:
-        """Cancel the iteration; the pump then closes the iterator."""
-        self._feeder.stop()
+        """Cancel the iteration, also while the pump waits; it then closes the iterator."""
+        self._stopped = True
+        super().stop()
+        self._mailbox.stop_waiting()
 
     def close(self) -> Closer | None:
         """Return the closing of an iterator that was handed in and never iterated."""
@@ -71,7 +57,7 @@ class IterationSource:
             return partial(_close, self._content)
         return None
 
-    async def _pump(self) -> None:
+    async def _feed(self) -> None:
         with self._runtime.CancelScope() as guard:
             self._iterator = aiter(self._content)
             try:
@@ -80,26 +66,22 @@ class IterationSource:
                 self.errors.append(error)
             finally:
                 guard.shield = True
-                guard.deadline = self._runtime.current_time() + self._cleanup_timeout
+                guard.deadline = self._closing_deadline()
                 try:
                     await _close(self._iterator)
                 finally:
-                    self._report(guard)
+                    self._warn_if_cut_short(guard, self._content)
 
     async def _iterate(self, iterator: AsyncIterator[object]) -> None:
-        mailbox = self._mailbox
+        mailbox, until = self._mailbox, monotonic() + TURN
         async for item in iterator:
             mailbox.put(encode_item(item, self._sep))
-            if mailbox.full:
-                await mailbox.wait_for_room()
-
-    def _report(self, guard: CancelScope) -> None:
-        if guard.cancel_called:
-            logger.warning(
-                "closing %r was cancelled after cleanup_timeout (%g seconds)",
-                self._content,
-                self._cleanup_timeout,
-            )
+            if mailbox.full or monotonic() >= until:
+                with self._runtime.CancelScope(shield=True):
+                    await mailbox.wait_for_room()
+                if self._stopped:
+                    return
+                until = monotonic() + TURN
 
 
 async def _close(iterator: object) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from .._runtime import Runtime
+from .._runtime import Event, Runtime
 from ._channel import ChannelSource
 from ._feeder import Feeder
 
@@ -33,8 +33,19 @@ class ProducerSource(ChannelSource):
         self._preflight = preflight
         self._started = False
         self._opened = runtime.Event()
+        self._over: Event | None = None
         self._feeder = Feeder(runtime, self._produce, self.errors, self._ended)
         self.feeders = (self._feeder,)
+
+    async def _receive(self) -> object:
+        try:
+            return await super()._receive()
+        except self._end_of_channel:
+            # A producer that closed its channel may have more to do, and to raise.
+            if self._feeder.running:
+                self._over = self._runtime.Event()
+                await self._over.wait()
+            raise
 
     async def opened(self) -> None:
         """Wait for ``task_status.started()``; raise what the producer raised before it."""
@@ -73,3 +84,5 @@ class ProducerSource(ChannelSource):
         super().stop()
         self._send.close()
         self._opened.set()
+        if self._over is not None:
+            self._over.set()

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -12,8 +13,7 @@ from anyio.lowlevel import RunVar
 from .._event import encode_item
 from .._runtime import Runtime
 from ._contract import Closer
-from ._feeder import Feeder
-from ._mailbox import Mailbox
+from ._mailbox import MailboxSource
 
 logger = logging.getLogger("trio_sse")
 
@@ -28,7 +28,7 @@ THREAD_SLICE = 0.01
 _default_limiter: RunVar[Any] = RunVar("trio_sse.sync_limit")
 
 
-class ThreadSource:
+class ThreadSource(MailboxSource):
     """Iterates in worker threads, one at a time, borrowed from a limiter.
 
     A thread cannot be cancelled. On cancellation it is abandoned, and closes the
@@ -37,7 +37,7 @@ class ThreadSource:
     Args:
         runtime: The runtime of the stream.
         content: The iterable.
-        limit: How many bytes it may run ahead of the writer, twice at most.
+        limit: From how many bytes on the thread waits for the writer.
         limiter: Bounds the number of threads; None for the run's own.
         cleanup_timeout: Seconds that closing the iterator may take.
         sep: What ends a line.
@@ -52,51 +52,31 @@ class ThreadSource:
         cleanup_timeout: float,
         sep: str,
     ) -> None:
-        self.errors: list[Exception] = []
-        self._runtime = runtime
+        super().__init__(runtime, limit, cleanup_timeout, sep)
         self._content = content
-        self._limit = limit
         self._limiter = limiter
-        self._cleanup_timeout = cleanup_timeout
-        self._sep = sep
-        self._mailbox = Mailbox(runtime, limit)
         self._iterator = content if isinstance(content, Iterator) else None
+        # On their way from the thread; one call in the loop fetches all there are.
+        self._arrived: deque[bytes] = deque()
+        self._fetching = False
         # Decides which side closes the iterator: the thread, if one is in it.
         self._lock = threading.Lock()
         self._in_thread = self._closing = False
-        self._feeder = Feeder(runtime, self._pump, self.errors, self._mailbox.end)
-        self.feeders: Sequence[Feeder] = (self._feeder,)
-
-    @property
-    def ready(self) -> bool:
-        """Whether the mailbox holds anything."""
-        return self._mailbox.ready
-
-    async def opened(self) -> None:
-        """Wait for nothing."""
-        await self._runtime.checkpoint()
-
-    async def receive_some(self, limit: int) -> bytes:
-        """Take what the threads have put into the mailbox."""
-        return await self._mailbox.take(limit)
-
-    def stop(self) -> None:
-        """Stop iterating; the thread that is waiting in ``next()`` is abandoned."""
-        self._feeder.stop()
 
     def close(self) -> Closer | None:
         """Return the closing of an iterator that was handed in and never iterated."""
         return None if self._closing else self._close
 
-    async def _pump(self) -> None:
-        call_soon = self._runtime.caller_from_threads()
-        fill = partial(self._fill, partial(call_soon, self._mailbox.put))
+    async def _feed(self) -> None:
+        fill = partial(self._fill, self._runtime.caller_from_threads())
         limiter = self._limiter or _run_limiter(self._runtime)
         try:
             exhausted = False
             while not exhausted:
                 await self._mailbox.wait_for_room()
                 exhausted = await self._runtime.run_in_thread(fill, limiter)
+        except Exception as error:  # kept even if closing fails too
+            self.errors.append(error)
         finally:
             await self._close()
 
@@ -106,20 +86,19 @@ class ThreadSource:
             close = None if self._in_thread else getattr(self._iterator, "close", None)
         if close is None:
             return
-        with self._runtime.CancelScope(
-            shield=True, deadline=self._runtime.current_time() + self._cleanup_timeout
-        ):
+        with self._runtime.CancelScope(shield=True, deadline=self._closing_deadline()) as scope:
             # A limiter of its own: closing must not wait for those that block.
             await self._runtime.run_in_thread(close, self._runtime.CapacityLimiter(1))
+        self._warn_if_cut_short(scope, self._content)
 
-    def _fill(self, put: Callable[[bytes], object]) -> bool:
+    def _fill(self, call_soon: Callable[..., object]) -> bool:
         """Run in a thread: put items until there are enough; True at the last."""
         with self._lock:
             if self._closing:
                 return True
             self._in_thread = True
         try:
-            return self._iterate(put)
+            return self._iterate(call_soon)
         finally:
             with self._lock:
                 self._in_thread = False
@@ -127,7 +106,7 @@ class ThreadSource:
             if abandoned:
                 self._close_abandoned()
 
-    def _iterate(self, put: Callable[[bytes], object]) -> bool:
+    def _iterate(self, call_soon: Callable[..., object]) -> bool:
         if self._iterator is None:
             self._iterator = iter(self._content)
         size, until = 0, monotonic() + THREAD_SLICE
@@ -135,11 +114,19 @@ class ThreadSource:
             if self._closing:
                 return True
             chunk = encode_item(item, self._sep)
-            put(chunk)
+            self._arrived.append(chunk)
+            if not self._fetching:
+                self._fetching = True
+                call_soon(self._fetch)
             size += len(chunk)
             if size >= self._limit or monotonic() >= until:
                 return False
         return True
+
+    def _fetch(self) -> None:
+        self._fetching = False  # first, so that the thread asks again for what comes now
+        while self._arrived:
+            self._mailbox.put(self._arrived.popleft())
 
     def _close_abandoned(self) -> None:
         try:

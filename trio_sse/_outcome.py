@@ -1,0 +1,35 @@
+"""What comes out of a nursery, and in which shape it leaves."""
+
+from typing import cast
+
+from ._runtime import Runtime
+
+
+def without_group(error: BaseException, runtime: Runtime) -> BaseException:
+    """Return what a nursery raised: an interrupt before a cancellation, and alone."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    leaves = [without_group(leaf, runtime) for leaf in inner]
+    interrupts = [leaf for leaf in leaves if not runtime.is_cancelled(leaf)]
+    return (interrupts or leaves)[0]
+
+
+def raise_outcome(
+    interrupt: BaseException | None, errors: list[Exception], runtime: Runtime
+) -> None:
+    """Raise what user code raised, or the interrupt or cancellation that came; or nothing.
+
+    Empties ``errors``: an exception that can be reached from its own traceback
+    would keep the stream until the next collection.
+    """
+    try:
+        if interrupt is not None and not (errors and runtime.is_cancelled(interrupt)):
+            raise interrupt
+        if len(errors) == 1:
+            raise errors.pop()
+        if errors:
+            raise ExceptionGroup("several tasks of one event stream raised", errors)
+    finally:
+        errors.clear()
+        del interrupt
