@@ -366,6 +366,17 @@ async def test_every_error_of_a_nursery_that_fails_while_it_is_cut_is_heard():
     assert {type(error) for error in caught.value.exceptions} == {LookupError, KeyError}
 
 
+async def test_an_interrupt_in_a_group_leaves_alone():
+    class Interrupt(BaseException):
+        pass
+
+    async def produce(send):
+        raise BaseExceptionGroup("mine", [Interrupt()])
+
+    with pytest.raises(Interrupt):
+        await FakeClient().call(EventSourceResponse(produce))
+
+
 async def test_an_interrupt_in_a_nursery_of_a_producer_wins_and_leaves_alone():
     class Interrupt(BaseException):
         pass

@@ -1,6 +1,7 @@
 """A task that fills a source."""
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from .._runtime import Runtime
 
@@ -45,8 +46,8 @@ class Feeder:
             errors, rest = group.split(Exception)
             if errors is not None:
                 self._errors.append(errors)
-            if rest is not None:
-                raise rest from None
+            # What made it no ExceptionGroup is never missing.
+            raise cast("BaseExceptionGroup[BaseException]", rest) from None
         finally:
             self.running = False
             self._ended()
