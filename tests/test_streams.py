@@ -1317,7 +1317,7 @@ async def test_a_stream_leaves_nothing_to_the_garbage_collector(anyio_backend_na
         return
 
     def ours():
-        return sum(type(found).__module__.startswith("trio_sse") for found in gc.get_objects())
+        return sum(str(type(found).__module__).startswith("trio_sse") for found in gc.get_objects())
 
     async def generate():
         yield "a"
