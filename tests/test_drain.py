@@ -6,6 +6,7 @@ from contextvars import copy_context
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 from fakes import FakeClient, Recorder, serving
 from trio_sse import (
@@ -182,6 +183,22 @@ async def test_senders_into_a_drained_channel_learn_of_it():
         await drain()
     assert client.data == ["x"] * 3
     assert raised == ["BrokenResourceError"]
+
+
+async def test_a_drained_channel_is_closed_before_what_it_held_is_written():
+    client = FakeClient(slow=0.5)
+    send, receive = current_runtime().open_memory_channel(10)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(receive))
+        send.send_nowait("a")
+        await anyio.sleep(0.25)
+        group.start_soon(drain)
+        await anyio.sleep(0.5)
+        assert not client.complete
+        with pytest.raises((trio.BrokenResourceError, anyio.BrokenResourceError)):
+            send.send_nowait("b")
+    send.close()
+    assert client.data == ["a"]
 
 
 async def test_the_clean_up_of_a_producer_comes_before_the_farewell():

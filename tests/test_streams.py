@@ -537,6 +537,19 @@ async def test_no_ping_comes_while_a_send_is_in_flight():
     assert client.times == [40, 80]
 
 
+async def test_a_ping_that_cannot_be_sent_is_not_made_more_often_than_one_that_can():
+    made = []
+
+    def make():
+        made.append(anyio.current_time())
+        return ServerSentEvent(comment="ping")
+
+    client = FakeClient(freeze_at=1)
+    with anyio.move_on_after(100):
+        await client.call(EventSourceResponse(endless, ping_message_factory=make))
+    assert made == [0, 15, 30, 45, 60, 75, 90]
+
+
 async def test_the_ping_after_a_slow_send_comes_at_its_moment():
     async def produce(send):
         await anyio.sleep(10)
