@@ -88,6 +88,17 @@ class FakeClient:
     async def call(self, response: EventSourceResponse) -> None:
         await response(self.scope, self.receive, self.send)
 
+    async def call_and_leave(self, response: EventSourceResponse, *, after: float = 0) -> None:
+        """Call a response, and leave ``after`` seconds in the send that never returns."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._leave, after)
+            await self.call(response)
+
+    async def _leave(self, after: float) -> None:
+        await self.frozen.wait()
+        await anyio.sleep(after)
+        self.gone.set()
+
     async def wait_for(self, condition: Callable[["FakeClient"], bool]) -> None:
         while not condition(self):
             await self._changed.wait()

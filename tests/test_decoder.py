@@ -645,7 +645,7 @@ def test_a_max_event_size_that_is_no_integer_is_refused(size: Any):
 
 def test_the_options_of_the_decoder_are_keywords():
     with pytest.raises(TypeError):
-        EventStreamDecoder(1024)  # type: ignore[call-arg]
+        EventStreamDecoder(1024)
 
 
 # --- the event that is dispatched -----------------------------------------------------------
@@ -658,7 +658,7 @@ def test_a_message_event_is_an_immutable_value():
     assert pickle.loads(pickle.dumps(event)) == event
     assert repr(event) == "MessageEvent(type='e', data='d', last_event_id='1')"
     with pytest.raises(AttributeError):
-        event.data = "new"  # type: ignore[misc]
+        event.data = "new"
 
 
 def test_the_json_of_a_message_event_is_its_data_read_as_json():

@@ -95,7 +95,7 @@ def test_an_event_with_nothing_set_is_refused():
 
 def test_all_fields_but_data_are_keywords():
     with pytest.raises(TypeError):
-        ServerSentEvent("data", "event")  # type: ignore[call-arg]
+        ServerSentEvent("data", "event")
 
 
 def test_an_event_without_data_gets_an_empty_data_line():
@@ -537,7 +537,7 @@ def test_a_json_event_takes_the_other_fields_too():
 
 def test_a_json_event_needs_its_value():
     with pytest.raises(TypeError, match="data"):
-        JSONServerSentEvent(event="e")  # type: ignore[call-arg]
+        JSONServerSentEvent(event="e")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")]])
@@ -571,7 +571,7 @@ def test_the_function_that_writes_json_can_be_replaced(written: str | bytes):
 
 def test_a_dumps_that_returns_no_text_is_refused() -> None:
     with pytest.raises(TypeError, match="dumps must return str or bytes, not NoneType"):
-        JSONServerSentEvent(1, dumps=lambda value: None)  # type: ignore[arg-type,return-value]
+        JSONServerSentEvent(1, dumps=lambda value: None)
 
 
 def test_json_written_over_several_lines_becomes_several_data_lines():

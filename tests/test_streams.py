@@ -67,10 +67,7 @@ async def test_a_client_that_leaves_while_idle_cancels_the_producer():
 
 async def test_a_client_that_leaves_during_a_send_ends_the_stream():
     client, closed = FakeClient(freeze_at=1), Recorder()
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(endless, on_close=closed))
-        await client.frozen.wait()
-        client.gone.set()
+    await client.call_and_leave(EventSourceResponse(endless, on_close=closed))
     assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
 
 
@@ -246,11 +243,7 @@ async def test_the_final_body_is_sent_whole_though_a_disconnect_arrives_from_wit
 
 async def test_a_client_that_leaves_during_the_final_body_does_not_hold_the_stream():
     client, closed = FakeClient(freeze_at=2), Recorder()
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(once, on_close=closed))
-        await client.frozen.wait()
-        await anyio.sleep(5)
-        client.gone.set()
+    await client.call_and_leave(EventSourceResponse(once, on_close=closed), after=5)
     assert (closed.reasons, closed.times) == ([CloseReason.CLIENT_DISCONNECTED], [6])
 
 
@@ -259,11 +252,7 @@ async def test_a_client_that_leaves_while_the_final_body_waits_for_a_ping_is_gon
         await anyio.sleep(20)
 
     client, closed = FakeClient(freeze_at=2), Recorder()
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(produce, on_close=closed))
-        await client.frozen.wait()
-        await anyio.sleep(10)
-        client.gone.set()
+    await client.call_and_leave(EventSourceResponse(produce, on_close=closed), after=10)
     assert (closed.reasons, closed.times) == ([CloseReason.CLIENT_DISCONNECTED], [25])
 
 
@@ -698,10 +687,7 @@ async def test_a_generator_is_closed_when_the_client_leaves_while_it_waits_in_a_
             await anyio.sleep(1)  # shielded by the response
             closed.append(anyio.current_time())
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(generate()))
-        await client.frozen.wait()
-        client.gone.set()
+    await client.call_and_leave(EventSourceResponse(generate()))
     assert closed == [1]
 
 
@@ -715,10 +701,7 @@ async def test_a_generator_whose_clean_up_takes_too_long_is_cancelled_and_logged
         finally:
             await anyio.sleep(100)
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(generate(), cleanup_timeout=3))
-        await client.frozen.wait()
-        client.gone.set()
+    await client.call_and_leave(EventSourceResponse(generate(), cleanup_timeout=3))
     assert anyio.current_time() == 3
     assert "cancelled after cleanup_timeout (3 seconds)" in caplog.text
 
@@ -802,10 +785,7 @@ async def test_a_generator_within_a_scope_and_a_nursery_is_closed_without_corrup
                     group.cancel_scope.cancel()
 
     client = FakeClient(freeze_at=1)
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(generate()))
-        await client.frozen.wait()
-        client.gone.set()
+    await client.call_and_leave(EventSourceResponse(generate()))
     assert sorted(order) == ["child", "generator"]
     await anyio.sleep(1)  # the scopes of this task are intact
 

@@ -122,19 +122,20 @@ def generates_within_a_scope(stage):
     return generate()
 
 
-def generates_within_a_nursery(stage):
-    async def child():
-        stage.opens("child")
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stage.closes("child")
+async def child(stage):
+    stage.opens("child")
+    try:
+        await anyio.sleep_forever()
+    finally:
+        stage.closes("child")
 
+
+def generates_within_a_nursery(stage):
     async def generate():
         stage.opens("generator")
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(child)
+                group.start_soon(child, stage)
                 for n in range(3):
                     yield n
                     await anyio.sleep(1)
@@ -148,18 +149,11 @@ def generates_within_a_nursery(stage):
 def generates_more_than_fits(stage):
     """Most of the time the pump waits for room, and the generator is suspended in yield."""
 
-    async def child():
-        stage.opens("child")
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stage.closes("child")
-
     async def generate():
         stage.opens("generator")
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(child)
+                group.start_soon(child, stage)
                 with anyio.move_on_after(1000):
                     for _ in range(3):
                         yield "x" * MAX_CHUNK_SIZE

@@ -29,4 +29,4 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def jump(self) -> None:
-        self._now = self._scheduled[0]._when  # type: ignore[attr-defined]
+        self._now = self._scheduled[0]._when

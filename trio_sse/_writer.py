@@ -178,7 +178,7 @@ class Writer:
         self.last_write = self._runtime.current_time()
 
     def _disarm(self) -> None:
-        # Asked first: reading cancel_called is what makes trio look at the clock.
+        # A scope that something else has cancelled keeps its deadline in the future.
         if self._scope.cancel_called and self._runtime.current_time() >= self._scope.deadline:
             self.timed_out = True
         self._scope.deadline = self._end_by

@@ -74,7 +74,6 @@ class Lock(Protocol):
 class SendChannel(Protocol):
     """The sending half of a memory channel."""
 
-    def send_nowait(self, value: Any, /) -> None: ...
     def close(self) -> None: ...
 
 

@@ -74,8 +74,11 @@ class Content:
             raise TypeError("preflight needs a producer as content: nothing else can wait to start")
         if self._open is _open_producer:
             _check_parameters(cast("Callable[..., Any]", content), preflight)
-        self.once = self._open is _open_channel or hasattr(content, "__anext__")
-        self.once = self.once or isinstance(content, Iterator)
+        self.once = (
+            self._open is _open_channel
+            or hasattr(content, "__anext__")
+            or isinstance(content, Iterator)
+        )
 
     def open(self, runtime: Runtime, options: SourceOptions) -> Source:
         """Return the source for one stream; it starts nothing by itself."""

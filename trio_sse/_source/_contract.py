@@ -5,7 +5,7 @@ from typing import Protocol
 
 from ._feeder import Feeder
 
-# Two dozen TLS records, about what a socket buffer takes at once. An ASGI send
+# Four TLS records, and what a socket buffer takes at once. An ASGI send
 # costs the same whatever it carries, and at 64 KiB that cost, shared by hundreds
 # of events, is lost beside encoding them.
 MAX_CHUNK_SIZE = 64 * 1024
