@@ -76,7 +76,7 @@ class FakeClient:
                 raise self.error
             if number == self.freeze_at:
                 self.frozen.set()
-                await anyio.sleep_forever()
+                await self.freeze()
             await anyio.sleep(self.slow)
             self.messages.append(message)
             self.times.append(anyio.current_time())
@@ -84,6 +84,10 @@ class FakeClient:
             self._changed = anyio.Event()
         finally:
             self._sending = False
+
+    async def freeze(self) -> None:
+        """Be the send that never returns."""
+        await anyio.sleep_forever()
 
     async def call(self, response: EventSourceResponse) -> None:
         await response(self.scope, self.receive, self.send)

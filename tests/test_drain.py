@@ -94,11 +94,13 @@ async def test_a_producer_that_asks_for_draining_gets_the_grace(asks):
         await send.send("last")
 
     async with anyio.create_task_group() as group:
-        group.start_soon(client.call, EventSourceResponse(produce, on_close=closed))
+        group.start_soon(
+            client.call, EventSourceResponse(produce, farewell=FAREWELL, on_close=closed)
+        )
         await anyio.sleep(1)
         await drain(grace=1)
-    assert client.data == ["last"]
-    assert closed.reasons == [CloseReason.COMPLETED]
+    assert client.data == ["last", "bye"]
+    assert closed.reasons == [CloseReason.SHUTDOWN]
     assert closed.times == [1.7]
 
 

@@ -19,22 +19,24 @@ LAYERS = [
     {"_event", "_backoff"},
     {"_decoder", "_abc"},
     {"_runtime"},
-    {"_instrument", "_options", "_source", "_drain"},
+    {"_instrument", "_options", "_source", "_drain", "_transport"},
     {"_writer", "_outcome"},
     {"_ping"},
-    {"_supervisor"},
-    {"_response"},
+    {"_supervisor", "_signals"},
+    {"_response", "_middleware"},
     {""},  # the package itself
+    {"hypercorn"},  # edges, which the package does not import
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 FOREIGN = {
-    "trio": {"_runtime"},
-    "anyio": {"_runtime", "_drain", "_source"},  # beside the seam, RunVar alone
+    "trio": {"_runtime", "hypercorn"},
+    "anyio": {"_runtime", "_drain", "_source", "_transport"},  # beside the seam, RunVar alone
     "asyncio": {"_runtime"},
     "starlette": {"_response"},
+    "hypercorn": {"hypercorn"},
 }
-SERVERS_AND_CLIENTS = {"hypercorn", "uvicorn", "granian", "daphne", "httpx", "httpx2", "coredis"}
+SERVERS_AND_CLIENTS = {"uvicorn", "granian", "daphne", "httpx", "httpx2", "coredis"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -13,10 +13,12 @@ from ._event import ServerSentEvent as ServerSentEvent
 from ._exceptions import EncodeError as EncodeError
 from ._exceptions import EventTooLargeError as EventTooLargeError
 from ._exceptions import SendTimeoutError as SendTimeoutError
+from ._middleware import DrainMiddleware as DrainMiddleware
 from ._response import EventSourceResponse as EventSourceResponse
 
 __all__ = [
     "CloseReason",
+    "DrainMiddleware",
     "Draining",
     "EncodeError",
     "EventSourceResponse",

@@ -14,6 +14,10 @@ from ._runtime import Event, Runtime, current_runtime
 # with room for the farewell.
 DEFAULT_GRACE = 1.0
 
+# What a client gets for all that is left once its stream is being ended. One that
+# reads at all takes it at once; one that does not must not hold up a shutdown.
+FAREWELL_TIMEOUT = 1.0
+
 
 class LiveStream(Protocol):
     """A stream as `drain` sees it."""
@@ -23,6 +27,10 @@ class LiveStream(Protocol):
 
     def stop(self, reason: CloseReason) -> None:
         """Stop the producer and end the stream, cleanly if its client allows."""
+        ...
+
+    def stop_after(self, grace: float) -> None:
+        """Stop for a shutdown, after ``grace`` seconds if the producer has asked for them."""
         ...
 
 
@@ -49,16 +57,25 @@ class Draining:
 
 
 class RunStreams:
-    """The live streams of one run: this is the package's only run-wide state."""
+    """The live streams of one run, and whether they are draining."""
 
-    __slots__ = ("_idle", "_runtime", "_streams", "began", "draining")
+    __slots__ = ("_began", "_holds", "_idle", "_runtime", "_streams")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._streams: set[LiveStream] = set()
         self._idle: Event | None = None
-        self.began = runtime.Event()
-        self.draining = Draining(self.began)
+        self._began = runtime.Event()
+        self._holds = 0
+
+    @property
+    def draining(self) -> Draining:
+        """The event that is set when draining begins."""
+        return Draining(self._began)
+
+    def is_draining(self) -> bool:
+        """Tell whether draining has begun."""
+        return self._began.is_set()
 
     def add(self, stream: LiveStream) -> None:
         """Count a stream as live."""
@@ -69,12 +86,40 @@ class RunStreams:
         self._streams.discard(stream)
         if self._idle is not None and not self._streams:
             self._idle.set()
+            self._idle = None
+        self._end_draining()
 
-    def stop(self, *, spare_waiting: bool) -> None:
-        """Stop the streams, or those whose producer does not wait for `draining`."""
+    def begin_draining(self, grace: float) -> None:
+        """Tell every stream to end. Later calls change nothing."""
+        if self._began.is_set():
+            return
+        self._began.set()
         for stream in tuple(self._streams):
-            if not (spare_waiting and stream.waits_for_drain):
-                stream.stop(CloseReason.SHUTDOWN)
+            stream.stop_after(grace)
+
+    async def leave(self, grace: float) -> None:
+        """Drain, but wait no longer than it takes if no producer's clean-up is in the way.
+
+        Blocks for at most ``grace`` and twice `FAREWELL_TIMEOUT`.
+        """
+        self.begin_draining(grace)
+        deadline = self._runtime.current_time() + grace + 2 * FAREWELL_TIMEOUT
+        with self._runtime.CancelScope(deadline=deadline):
+            await self.wait_idle()
+
+    def stop(self) -> None:
+        """Stop every stream, with no more grace."""
+        for stream in tuple(self._streams):
+            stream.stop(CloseReason.SHUTDOWN)
+
+    def hold(self) -> None:
+        """Let draining, once begun, go on when no stream is left, until it is released."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """Undo one call of `hold`."""
+        self._holds -= 1
+        self._end_draining()
 
     async def wait_idle(self) -> None:
         """Wait until no stream is live. Always a checkpoint."""
@@ -84,6 +129,12 @@ class RunStreams:
         if self._idle is None:
             self._idle = self._runtime.Event()
         await self._idle.wait()
+
+    def _end_draining(self) -> None:
+        # What a server that shuts down has begun ends with its streams: another one
+        # may be started in the same event loop.
+        if self._began.is_set() and not self._streams and not self._holds:
+            self._began = self._runtime.Event()
 
 
 _run_streams: RunVar[RunStreams] = RunVar("trio_sse.streams")
@@ -130,7 +181,7 @@ def is_draining() -> bool:
         RuntimeError: outside of an event loop; in a worker thread, call it with
             ``anyio.from_thread.run_sync(is_draining)``.
     """
-    return run_streams().began.is_set()
+    return run_streams().is_draining()
 
 
 async def drain(*, grace: float = DEFAULT_GRACE) -> None:
@@ -155,19 +206,13 @@ async def drain(*, grace: float = DEFAULT_GRACE) -> None:
     """
     check_seconds("grace", grace)
     streams = run_streams()
-    if not streams.began.is_set():
-        await _begin(streams, current_runtime(), grace)
-    await streams.wait_idle()
-
-
-async def _begin(streams: RunStreams, runtime: Runtime, grace: float) -> None:
-    streams.began.set()
-    streams.stop(spare_waiting=True)
+    streams.hold()
+    streams.begin_draining(grace)
     try:
-        with runtime.CancelScope(deadline=runtime.current_time() + grace):
-            await streams.wait_idle()
-    finally:
-        streams.stop(spare_waiting=False)
+        await streams.wait_idle()
+    except BaseException:
+        streams.stop()
+        raise
 
 
 def _ask_for_grace() -> None:

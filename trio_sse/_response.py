@@ -25,6 +25,7 @@ from ._options import StreamOptions
 from ._runtime import current_runtime
 from ._source import DEFAULT_MAX_BUFFER_SIZE, Content, NoSource, SourceOptions
 from ._supervisor import Stream
+from ._transport import find_connection
 from ._writer import Writer
 
 # The shortest time-out of proxies that people meet is 30 seconds and more; half
@@ -33,6 +34,10 @@ DEFAULT_PING = 15
 
 # Long enough to save something to a database, short enough for a shutdown.
 DEFAULT_CLEANUP_TIMEOUT = 5.0
+
+# The kernel counts a live reader that is slow as one that acknowledges nothing, once its
+# buffer is full; so it must come well after `send_timeout`, and it must not come soon.
+SHORTEST_USER_TIMEOUT = 30.0
 
 Producer = Callable[..., Awaitable[object]]
 
@@ -65,7 +70,14 @@ class EventSourceResponse(Response):
             the stream, to fill a channel given as ``content``; cancelled when that
             has ended.
         send_timeout: Seconds that one send to the client may take before the
-            stream is given up; None (default) for any time.
+            connection is broken, or over HTTP/2 the stream; None (default) for any
+            time. It sees a client that does not read, not one whose buffers, and the
+            kernel's, can still take what there is.
+        tcp_user_timeout: Seconds that the kernel gives a peer which acknowledges
+            nothing, because it has vanished or does not read; 0 for the system's
+            own idea. By default twice the ``send_timeout``, at least 30, and 0 without
+            one. Linux, and servers whose socket can be reached; it stays for the life
+            of the connection.
         max_buffer_size: How many items a producer's channel holds; 16 by default.
             Give more to burst with ``send_nowait``.
         preflight: Whether the producer also takes ``task_status``, as with
@@ -118,6 +130,7 @@ class EventSourceResponse(Response):
         | None = None,
         data_sender_callable: Callable[[], Awaitable[object]] | None = None,
         send_timeout: float | None = None,
+        tcp_user_timeout: float | None = None,
         max_buffer_size: float = DEFAULT_MAX_BUFFER_SIZE,
         preflight: bool = False,
         on_close: Callable[[CloseReason], object] | None = None,
@@ -133,11 +146,15 @@ class EventSourceResponse(Response):
         check_callable("background", background)
         if send_timeout is not None:
             check_seconds("send_timeout", send_timeout, positive=True)
+        if tcp_user_timeout is None:
+            tcp_user_timeout = _default_user_timeout(send_timeout)
+        check_seconds("tcp_user_timeout", tcp_user_timeout)
         if instrument is not None:
             check_instance("instrument", instrument, Instrument)
         self._content = Content(content, preflight=preflight)
         self._called = False
         self._send_timeout = send_timeout
+        self._tcp_user_timeout = tcp_user_timeout
         self._instrument = instrument
         self._source_options = SourceOptions(
             sep=sep,
@@ -209,20 +226,38 @@ class EventSourceResponse(Response):
             source, options = NoSource(runtime, source), options.without_events()
         elif scope["method"].upper() == "HEAD":
             source, options = NoSource(runtime, source), options.without_events()
-        elif streams.began.is_set():
+        elif streams.is_draining():
             # Softly: an error status would stop a browser for good.
             status, reason = 200, CloseReason.SHUTDOWN
             source, options = NoSource(runtime, source), options.for_refusal()
         else:
             multiplexed = scope.get("http_version", "1.1") >= "2"
-        writer = Writer(runtime, send, self._send_timeout, observer, status, self.raw_headers)
+        connection = find_connection(runtime, scope, receive, send)
+        if self._tcp_user_timeout:
+            connection.set_user_timeout(self._tcp_user_timeout)
+        writer = Writer(
+            runtime, send, self._send_timeout, observer, status, self.raw_headers, connection
+        )
         stream = Stream(
-            runtime, source, writer, receive, observer, options, multiplexed=multiplexed
+            runtime,
+            source,
+            writer,
+            receive,
+            connection,
+            observer,
+            options,
+            multiplexed=multiplexed,
         )
         stream.reason = reason
         if reason is None:
             streams.add(stream)
         return stream
+
+
+def _default_user_timeout(send_timeout: float | None) -> float:
+    if send_timeout is None:
+        return 0
+    return max(2 * send_timeout, SHORTEST_USER_TIMEOUT)
 
 
 def _deny(scope: Scope, send: Send) -> Send:

@@ -28,7 +28,7 @@ from weakref import ref
 
 from ._backoff import shorten, spread_reconnection_time
 from ._close_reason import CloseReason
-from ._drain import serving
+from ._drain import DEFAULT_GRACE, FAREWELL_TIMEOUT, run_streams, serving
 from ._event import ServerSentEvent
 from ._instrument import Observer
 from ._options import StreamOptions
@@ -36,15 +36,12 @@ from ._outcome import raise_outcome, without_group
 from ._ping import Pinger
 from ._runtime import CancelScope, Nursery, Runtime
 from ._source import MAX_CHUNK_SIZE, Feeder, Source
-from ._writer import ClientGone, Writer
+from ._transport import Connection
+from ._writer import SEND_GRACE, ClientGone, Writer
 
 logger = logging.getLogger("trio_sse")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-# What a client gets for all that is left once its stream is being ended. One that
-# reads at all takes it at once; one that does not must not hold up a shutdown.
-FAREWELL_TIMEOUT = 1.0
 
 _DISCONNECTS = ("http.disconnect", "websocket.disconnect")
 _SAYS_FAREWELL = (CloseReason.SHUTDOWN, CloseReason.EXPIRED)
@@ -58,6 +55,7 @@ class Stream:
         source: Where its events come from.
         writer: Where they go.
         receive: ASGI's ``receive``, awaited by one task.
+        connection: What is below it.
         observer: Told of its beginning and its end.
         options: How to serve it.
         multiplexed: Whether the connection carries other streams too (HTTP/2).
@@ -69,6 +67,7 @@ class Stream:
         source: Source,
         writer: Writer,
         receive: Receive,
+        connection: Connection,
         observer: Observer,
         options: StreamOptions,
         *,
@@ -80,11 +79,15 @@ class Stream:
         self._source = source
         self._writer = writer
         self._receive = receive
+        self._connection = connection
         self._observer = observer
         self._options = options
         self._multiplexed = multiplexed
         self._scope: CancelScope
+        self._nursery: Nursery | None = None
         self._stopping = False
+        self._in_grace = False
+        self._told_of_disconnect = False
         self._left_at_the_end = False
         self._pinger = Pinger(
             runtime, writer, options.ping, options.ping_message_factory, options.sep
@@ -126,11 +129,19 @@ class Stream:
         self._writer.limit(FAREWELL_TIMEOUT)
         self._hurry_unless_fed()
 
+    def stop_after(self, grace: float) -> None:
+        """Stop for a shutdown, after ``grace`` seconds if the producer has asked for them."""
+        if self.waits_for_drain and self._nursery is not None:
+            self._in_grace = True
+            self._nursery.start_soon(self._stop_later, grace)
+        else:
+            self.stop(CloseReason.SHUTDOWN)
+
     async def _supervise(self) -> None:
         interrupt: BaseException | None = None
         try:
             async with self._runtime.open_nursery() as nursery:
-                self._scope = nursery.cancel_scope
+                self._nursery, self._scope = nursery, nursery.cancel_scope
                 self._writer.arm(nursery.cancel_scope)
                 await self._run(nursery)
                 nursery.cancel_scope.cancel()
@@ -149,6 +160,7 @@ class Stream:
         except ClientGone:
             self._end(CloseReason.CLIENT_DISCONNECTED)
         finally:
+            self._nursery = None  # takes no more tasks
             self._source.stop()  # nobody takes from it any more
 
     async def _stream_or_fail(self, nursery: Nursery) -> None:
@@ -164,7 +176,8 @@ class Stream:
             await self._end_failed()
 
     async def _stream(self, nursery: Nursery) -> None:
-        nursery.start_soon(self._watch_disconnect)
+        nursery.start_soon(self._watch_client)
+        nursery.start_soon(self._watch_server)
         for feeder in self._feeders:
             nursery.start_soon(self._feed, feeder)
         await self._source.opened()
@@ -178,6 +191,8 @@ class Stream:
         while chunk := await self._source.receive_some(MAX_CHUNK_SIZE):
             await self._writer.send(chunk)
         if not self._source.errors:
+            if self._in_grace:  # it may have gone on for ever, had it not been asked
+                self._end(CloseReason.SHUTDOWN)
             await self._say_farewell()
             await self._writer.finish()
             self._end(CloseReason.COMPLETED)
@@ -209,13 +224,15 @@ class Stream:
         await self._writer.send(spread.encode(self._options.sep))
 
     async def _end_failed(self) -> None:
-        """Break the stream off, where that takes more than not ending it.
+        """Send a final body where a client could otherwise not tell that it was the end.
 
-        Over HTTP/1.1 the server breaks the connection when the exception leaves.
-        Over HTTP/2 it leaves the client waiting for ever; a final body is better.
+        Over HTTP/1.1 the server breaks the connection when the exception leaves. Over
+        HTTP/2 some leave the client waiting for ever, unless the stream can be reset.
         """
-        if self._multiplexed and self._writer.started and not self._writer.finishing:
-            await self._writer.finish()
+        connection, writer = self._connection, self._writer
+        hangs = self._multiplexed and not (connection.resets or connection.breaks_by_itself)
+        if hangs and writer.started and not writer.finishing:
+            await writer.finish()
 
     async def _feed(self, feeder: Feeder) -> None:
         serving.set(ref(self))
@@ -240,21 +257,53 @@ class Stream:
         if self._source.errors or self._stopping:
             self._source.stop()
 
-    async def _watch_disconnect(self) -> None:
+    async def _watch_client(self) -> None:
+        """Wait for a disconnect; and whatever cuts the stream, let go of the connection.
+
+        That is done here, since it is of use only beside a send that cannot be cancelled.
+        """
+        try:
+            try:
+                await self._hear_disconnect()
+            except Exception as error:
+                self._fail(error)
+            else:
+                self._client_left()
+            await self._runtime.sleep_forever()
+        finally:
+            await self._let_go()
+
+    async def _hear_disconnect(self) -> None:
         try:
             while (await self._receive())["type"] not in _DISCONNECTS:
                 await self._runtime.checkpoint()
         except OSError:
             pass
-        except Exception as error:
-            self._fail(error)
-            return
+        self._told_of_disconnect = True
+
+    def _client_left(self) -> None:
         if self._writer.finishing:
             # Servers report a disconnect from inside of the final send.
             self._left_at_the_end = True
             self._writer.limit(FAREWELL_TIMEOUT)
         else:
             self._cut(CloseReason.CLIENT_DISCONNECTED)
+
+    async def _let_go(self) -> None:
+        client_left = self.reason is CloseReason.CLIENT_DISCONNECTED
+        if await self._writer.let_go(client_left=client_left) and not self._told_of_disconnect:
+            # Once the server knows, it does not complain of a response that is incomplete.
+            deadline = self._runtime.current_time() + SEND_GRACE
+            with self._runtime.CancelScope(deadline=deadline, shield=True):
+                await self._hear_disconnect()
+
+    async def _watch_server(self) -> None:
+        await self._connection.watch(self._client_left)
+        run_streams().begin_draining(DEFAULT_GRACE)
+
+    async def _stop_later(self, grace: float) -> None:
+        await self._runtime.sleep(grace)
+        self.stop(CloseReason.SHUTDOWN)
 
     async def _keep_alive(self) -> None:
         try:

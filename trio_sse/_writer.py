@@ -8,6 +8,15 @@ from typing import Any
 from ._fields import EVENT_ENDINGS, LONGEST_EVENT_ENDING
 from ._instrument import Observer
 from ._runtime import CancelScope, Runtime
+from ._transport import Connection
+
+# What a send in flight gets to come to its end when its stream is cut: enough for one that
+# is on its way, and little beside any timeout.
+SEND_GRACE = 0.1
+
+# What the reset of one stream gets on a connection that others share. If the connection
+# takes not even that, nothing else will ever pass on it.
+RESET_TIMEOUT = 0.2
 
 logger = logging.getLogger("trio_sse")
 
@@ -30,11 +39,15 @@ class Writer:
         observer: Told of what was sent.
         status: The status to start with.
         headers: The headers to start with; copied, since middlewares add theirs.
+        connection: What is below ``send``.
     """
 
     __slots__ = (
+        "_begun",
+        "_connection",
         "_end_by",
         "_headers",
+        "_interrupted",
         "_lock",
         "_observer",
         "_runtime",
@@ -43,6 +56,7 @@ class Writer:
         "_status",
         "_tail",
         "_timeout",
+        "finished",
         "finishing",
         "last_write",
         "started",
@@ -57,6 +71,7 @@ class Writer:
         observer: Observer,
         status: int,
         headers: Iterable[tuple[bytes, bytes]],
+        connection: Connection,
     ) -> None:
         self._runtime = runtime
         self._send = send
@@ -64,11 +79,15 @@ class Writer:
         self._observer = observer
         self._status = status
         self._headers = list(headers)
+        self._connection = connection
         self._lock = runtime.Lock()
         self._scope: CancelScope
         self._tail = b""
+        self._begun = False
+        self._interrupted = False
         self.started = False
         self.finishing = False
+        self.finished = False
         self.timed_out = False
         self._end_by = inf
         self.last_write = -inf
@@ -140,6 +159,8 @@ class Writer:
         """
         if self._lock.locked() or self.finishing or not self.between_events:
             return False
+        if self._connection.peer_left():
+            raise ClientGone
         await self._send_body(frame, more=True)
         self._observer.pinged()
         return True
@@ -151,6 +172,49 @@ class Writer:
             ClientGone: if ``send`` raises anything.
         """
         await self._send_body(b"", more=False)
+
+    async def let_go(self, *, client_left: bool) -> bool:
+        """Break the connection of a stream that was begun and not finished.
+
+        Servers do that themselves for a stream that ends early, unless bytes are stuck on
+        their way: a send that cannot be cancelled, or buffers that nobody empties. So a
+        healthy send gets `SEND_GRACE`, and then the connection is aborted. Where streams
+        share a connection it is this stream that is reset, whose client could not tell
+        otherwise that it has ended.
+
+        Never cancelled, and done within `SEND_GRACE` and `RESET_TIMEOUT`.
+
+        Returns whether the connection was aborted.
+        """
+        if self.finished or not self._begun or not self._connection.reachable:
+            return False
+        with self._runtime.CancelScope(shield=True):
+            settled = await self._does_in(SEND_GRACE, self._settle)
+            if settled and (client_left or not self._connection.resets):
+                return False
+            if self._connection.resets and await self._does_in(
+                RESET_TIMEOUT, self._connection.reset
+            ):
+                return False
+            await self._does_in(RESET_TIMEOUT, self._connection.abort)
+            return True
+
+    async def _settle(self) -> None:
+        await self._lock.acquire()  # a send that is shielded still has it
+        self._lock.release()
+        await self._connection.flushed(interrupted=self._interrupted)
+
+    async def _does_in(self, seconds: float, async_fn: Callable[[], Awaitable[None]]) -> bool:
+        """Tell whether something comes to its end in time."""
+        deadline = self._runtime.current_time() + seconds
+        with self._runtime.CancelScope(deadline=deadline) as scope:
+            try:
+                await async_fn()
+            except Exception:
+                # What a server has inside may change; a stream must not fail for it.
+                logger.debug("the connection could not be let go of", exc_info=True)
+                return False
+        return not scope.cancelled_caught
 
     async def _send_body(self, body: bytes, *, more: bool) -> None:
         try:
@@ -170,12 +234,28 @@ class Writer:
             if self._timeout is not None:
                 deadline = self._runtime.current_time() + self._timeout
                 self._scope.deadline = min(deadline, self._end_by)
-            await self._send(message)
+            await self._pass_on(message)
         finally:
             if self._timeout is not None:
                 self._disarm()
             self._lock.release()
         self.last_write = self._runtime.current_time()
+
+    async def _pass_on(self, message: MutableMapping[str, Any]) -> None:
+        connection = self._connection
+        if connection.closed():
+            raise ClientGone
+        self._begun = self._interrupted = True
+        if self.finishing:
+            await connection.prepare_end()
+            await self._send(message)
+            await connection.flushed(interrupted=False)
+            self.finished = True
+        else:
+            await self._send(message)
+            if connection.paced and message.get("body"):
+                await connection.drained()
+        self._interrupted = False
 
     def _disarm(self) -> None:
         # A scope that something else has cancelled keeps its deadline in the future.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from math import inf
+from types import FrameType
 from typing import Any, TypeVar
 
 from anyio import (
@@ -17,6 +18,7 @@ from anyio import (
     current_time,
     move_on_after,
     sleep,
+    sleep_forever,
     sleep_until,
     to_thread,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "caller_from_threads",
     "checkpoint",
     "current_time",
+    "frames_above",
     "is_cancelled",
     "is_memory_channel",
     "name",
@@ -45,6 +48,7 @@ __all__ = [
     "run_in_thread",
     "run_shielded",
     "sleep",
+    "sleep_forever",
     "sleep_until",
 ]
 
@@ -108,3 +112,8 @@ async def run_shielded(async_fn: Callable[[], Awaitable[object]], seconds: float
 def caller_from_threads() -> Callable[..., object]:
     """Return what schedules a call in this loop, in order, from any thread."""
     return asyncio.get_running_loop().call_soon_threadsafe
+
+
+def frames_above() -> tuple[FrameType, ...]:
+    """Return nothing: tasks of asyncio do not know who waits for them."""
+    return ()

@@ -1,7 +1,8 @@
 """Trio, as `Runtime` names it: nothing but trio's own objects."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from math import inf
+from types import FrameType
 from typing import Any, TypeVar
 
 from trio import (
@@ -20,11 +21,12 @@ from trio import (
     move_on_after,
     open_nursery,
     sleep,
+    sleep_forever,
     sleep_until,
     to_thread,
 )
 from trio import open_memory_channel as _open_memory_channel
-from trio.lowlevel import checkpoint, current_trio_token
+from trio.lowlevel import checkpoint, current_task, current_trio_token
 
 __all__ = [
     "CancelScope",
@@ -38,6 +40,7 @@ __all__ = [
     "caller_from_threads",
     "checkpoint",
     "current_time",
+    "frames_above",
     "is_cancelled",
     "is_memory_channel",
     "name",
@@ -46,6 +49,7 @@ __all__ = [
     "run_in_thread",
     "run_shielded",
     "sleep",
+    "sleep_forever",
     "sleep_until",
 ]
 
@@ -92,3 +96,14 @@ async def run_shielded(async_fn: Callable[[], Awaitable[object]], seconds: float
 def caller_from_threads() -> Callable[..., object]:
     """Return what schedules a call in this run, in order, from any thread."""
     return current_trio_token().run_sync_soon
+
+
+def frames_above() -> Iterator[FrameType]:
+    """Yield the frames of the tasks that supervise the calling task, the nearest task first."""
+    nursery = current_task().parent_nursery
+    while nursery is not None:
+        coroutine: Any = nursery.parent_task.coro
+        while frame := getattr(coroutine, "cr_frame", None):
+            yield frame
+            coroutine = coroutine.cr_await
+        nursery = nursery.parent_task.parent_nursery

@@ -1,0 +1,111 @@
+"""The wrapper of an app, for what a response cannot find out by itself."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ._arguments import check_seconds
+from ._drain import DEFAULT_GRACE, run_streams
+from ._outcome import without_group
+from ._runtime import Event, current_runtime
+from ._signals import die_of_sigterm, overheard
+from ._transport import with_send, worker_above
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class DrainMiddleware:
+    """Drain when the process is told to end: the outermost wrapper of an ASGI app.
+
+    hypercorn and uvicorn let streams know that they shut down. This is for the rest:
+    granian, which tells nobody; a worker of hypercorn that is sent SIGTERM itself, or is one
+    of several; middlewares that hide the server. From the start-up of the app to its
+    shutdown it hears SIGTERM and SIGINT, begins to `drain`, and hands them on to whoever
+    handles them. Where nobody handles SIGTERM it drains first, and then ends hypercorn's
+    worker, or the process.
+
+    It needs ASGI's lifespan (uvicorn's ``--lifespan off`` and granian's ``asginl`` leave it
+    out), and to hear signals, the main thread.
+
+    Args:
+        app: The app.
+        grace: Seconds for producers that have asked for `draining`; 1 by default. Keep it
+            and a second below the graceful timeout of the server.
+
+    Raises:
+        TypeError: if ``app`` cannot be called.
+        ValueError: if ``grace`` is negative or not finite.
+
+    Example::
+
+        app = DrainMiddleware(Starlette(routes=[...]))
+    """
+
+    def __init__(self, app: ASGIApp, *, grace: float = DEFAULT_GRACE) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be an ASGI app, not {type(app).__name__}")
+        check_seconds("grace", grace)
+        self._app = app
+        self._grace = grace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or the life of the app: what the server calls."""
+        if scope["type"] == "lifespan":
+            await self._serve_lifespan(scope, receive, send)
+        else:
+            await self._app(with_send(scope, send), receive, send)
+
+    async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        runtime, streams = current_runtime(), run_streams()
+        told = Told(runtime.Event())
+        call_soon = runtime.caller_from_threads()
+        raised: BaseException | None = None
+        streams.hold()
+        try:
+            with overheard(lambda fatal: call_soon(told.tell, fatal)):
+                async with runtime.open_nursery() as nursery:
+                    nursery.start_soon(self._leave, told)
+                    nursery.start_soon(self._follow_worker)
+                    await self._app(scope, receive, send)
+                    nursery.cancel_scope.cancel()
+        except BaseException as error:
+            raised = without_group(error, runtime)
+        finally:
+            streams.release()
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                del raised
+
+    async def _leave(self, told: "Told") -> None:
+        await told.event.wait()
+        worker = worker_above(current_runtime())
+        await run_streams().leave(self._grace)
+        if not told.fatal:
+            return
+        if worker is None:
+            die_of_sigterm()
+        else:
+            await worker.terminate.set()
+
+    async def _follow_worker(self) -> None:
+        worker = worker_above(current_runtime())
+        if worker is not None:
+            await worker.terminated.wait()
+            run_streams().begin_draining(self._grace)
+
+
+class Told:
+    """What a signal has said."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.fatal = False
+
+    def tell(self, fatal: bool) -> None:
+        """Note a signal; called in the event loop."""
+        self.fatal = self.fatal or fatal
+        self.event.set()

@@ -1,0 +1,140 @@
+"""What a stream may ask of the connection below ASGI, whatever the server is."""
+
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar, Protocol
+
+from .._runtime import Runtime
+
+# Of tcp_info's states; anything later means that one of the sides has closed.
+_ESTABLISHED = 1
+
+
+class Connection:
+    """A connection of which nothing is known: a stream on it can only be cancelled.
+
+    Args:
+        runtime: The runtime of the stream.
+    """
+
+    __slots__ = ("runtime",)
+
+    name: ClassVar[str] = "nothing below ASGI"
+    reachable: ClassVar[bool] = False
+    """Whether `abort` can do anything."""
+    resets: ClassVar[bool] = False
+    """Whether `reset` can end this stream and spare others on the same connection."""
+    paced: ClassVar[bool] = False
+    """Whether `drained` has to be waited for after each body message."""
+    breaks_by_itself: ClassVar[bool] = False
+    """Whether the server resets an HTTP/2 stream whose app raised."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    async def abort(self) -> None:
+        """Break the connection now, and discard what the kernel still holds for it."""
+
+    async def reset(self) -> None:
+        """End this stream alone, in a way that its client can tell from a proper end.
+
+        Blocks while the connection takes nothing.
+        """
+
+    async def drained(self) -> None:
+        """Block until a body message has left the server, where its own `send` does not."""
+
+    async def flushed(self, *, interrupted: bool) -> None:
+        """Block until the kernel has all that was sent.
+
+        Args:
+            interrupted: Whether a send was cancelled, so that a part may be lying about.
+        """
+        if interrupted:
+            await self.runtime.sleep_forever()  # nobody can tell, so it never is
+
+    async def prepare_end(self) -> None:
+        """Be told that the final message comes next."""
+
+    def closed(self) -> bool:
+        """Tell whether the connection is gone, as far as that costs nothing to know."""
+        return False
+
+    def peer_left(self) -> bool:
+        """Tell whether the peer has closed its side, also while the server does not read."""
+        return False
+
+    def set_user_timeout(self, seconds: float) -> None:
+        """Have the kernel give up a peer that acknowledges nothing for so long."""
+
+    async def watch(self, gone: Callable[[], object]) -> None:
+        """Block until the server begins to shut down; for ever where it would not say.
+
+        Args:
+            gone: Called if the peer leaves in a way that the server does not pass on.
+        """
+        await self.runtime.sleep_forever()
+
+
+class Wire(Protocol):
+    """Where the bytes of a connection go."""
+
+    @property
+    def socket(self) -> Any:
+        """The socket, or what a transport shows of it."""
+        ...
+
+    def abort(self) -> None:
+        """Close the socket without sending what is left."""
+        ...
+
+    async def flushed(self) -> None:
+        """Block until the kernel has all that was written."""
+        ...
+
+
+class SocketConnection(Connection):
+    """A connection whose socket is at hand.
+
+    Args:
+        runtime: The runtime of the stream.
+        wire: What has the socket.
+    """
+
+    __slots__ = ("wire",)
+
+    reachable = True
+
+    def __init__(self, runtime: Runtime, wire: Wire) -> None:
+        super().__init__(runtime)
+        self.wire = wire
+
+    async def abort(self) -> None:
+        """Close the socket."""
+        self.wire.abort()
+
+    async def flushed(self, *, interrupted: bool) -> None:
+        """Ask the wire, which knows better than a send that was cancelled."""
+        await self.wire.flushed()
+
+    def peer_left(self) -> bool:
+        """Ask the kernel, since a server that holds back a pipelined request does not."""
+        try:
+            info = self.wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except (AttributeError, OSError):
+            return False  # not Linux, not TCP, or closed, which is noticed anyway
+        return bool(info[0] != _ESTABLISHED)
+
+    def set_user_timeout(self, seconds: float) -> None:
+        """Tell the kernel, where it takes that."""
+        with suppress(AttributeError, OSError):
+            milliseconds = max(1, round(seconds * 1000))
+            self.wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def discard_on_close(sock: Any) -> None:
+    """Let the close of a socket reset the connection, not keep on sending what is left."""
+    with suppress(AttributeError, OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

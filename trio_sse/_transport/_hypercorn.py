@@ -1,0 +1,191 @@
+"""hypercorn, on trio and on asyncio: HTTP/1.1, HTTP/2 and HTTP/3.
+
+The ``send`` of an app belongs to a stream (``HTTPStream``), whose own ``send`` belongs to
+the protocol of the connection, whose own belongs to the server of that connection
+(``TCPServer``), which has the trio stream, or asyncio's writer. All of it is recognised by
+what it has.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .._runtime import Runtime
+from ._contract import Connection, SocketConnection
+from ._wires import TransportWire, TrioWire
+
+# What a client is told of a stream that did not come to its end.
+_H2_CANCEL = 8
+_H3_REQUEST_CANCELLED = 0x10C
+
+
+class HypercornConnection(SocketConnection):
+    """A connection of hypercorn over TCP, with HTTP/1.1.
+
+    Args:
+        runtime: The runtime of the stream.
+        stream: hypercorn's stream.
+        server: hypercorn's server of this connection.
+    """
+
+    __slots__ = ("_lock", "_terminated")
+
+    name = "hypercorn's stream"
+
+    def __init__(self, runtime: Runtime, stream: Any, server: Any) -> None:
+        super().__init__(runtime, _wire(server))
+        self._terminated = stream.context.terminated
+        self._lock = server.send_lock
+
+    async def flushed(self, *, interrupted: bool) -> None:
+        async with self._lock:  # whoever has it is writing
+            pass
+        await super().flushed(interrupted=interrupted)
+
+    async def watch(self, gone: Callable[[], object]) -> None:
+        await self._terminated.wait()
+
+
+class HypercornH2Connection(HypercornConnection):
+    """A connection of hypercorn with HTTP/2, and one stream of it."""
+
+    __slots__ = ("_buffers", "_id", "_protocol")
+
+    name = "hypercorn's HTTP/2 stream"
+    resets = True
+    paced = True
+
+    def __init__(self, runtime: Runtime, stream: Any, server: Any) -> None:
+        super().__init__(runtime, stream, server)
+        self._protocol = stream.send.__self__
+        self._buffers = self._protocol.stream_buffers
+        self._id = stream.stream_id
+        self._probe()
+
+    def _probe(self) -> None:
+        """Raise now, rather than in mid-stream, if something is not as it was."""
+        buffer, protocol = self._buffers[self._id], self._protocol
+        _ = buffer.buffer, buffer.drain, buffer.close, buffer._is_empty.clear
+        _ = protocol.connection.reset_stream, protocol._window_updated, protocol._flush
+
+    async def drained(self) -> None:
+        # Without this, the server takes all that it is given for a client that grants no
+        # window: its buffer counts as free again whenever the sender has looked at it.
+        buffer = self._buffers.get(self._id)
+        if buffer is not None and buffer.buffer:
+            await buffer.drain()
+
+    async def flushed(self, *, interrupted: bool) -> None:
+        await self.drained()
+        await super().flushed(interrupted=interrupted)
+
+    async def prepare_end(self) -> None:
+        # The final message waits until the buffer is empty, and then a server that is
+        # leaving closes the connection. It must not have been empty all along: the end
+        # of the stream is sent by another task, when that has looked at the buffer.
+        buffer = self._buffers.get(self._id)
+        if buffer is not None:
+            await buffer._is_empty.clear()
+
+    async def abort(self) -> None:
+        await super().abort()
+        await self._forget()
+
+    async def reset(self) -> None:
+        try:
+            self._protocol.connection.reset_stream(self._id, _H2_CANCEL)
+        except Exception:
+            pass  # closed by the client meanwhile
+        await self._forget()
+        await self._protocol._window_updated(self._id)
+        await self._protocol._flush()
+
+    async def _forget(self) -> None:
+        """Wake whoever waits for room in the buffer, which will not come any more."""
+        buffer = self._buffers.get(self._id)
+        if buffer is not None:
+            await buffer.close()
+
+
+class HypercornH3Connection(Connection):
+    """One stream of a connection of hypercorn with HTTP/3; there is no socket of its own."""
+
+    __slots__ = ("_id", "_protocol", "_quic", "_terminated")
+
+    name = "hypercorn's HTTP/3 stream"
+    reachable = True
+    resets = True
+
+    def __init__(self, runtime: Runtime, stream: Any) -> None:
+        super().__init__(runtime)
+        self._id = stream.stream_id
+        self._protocol = stream.send.__self__
+        self._quic = self._protocol.connection._quic
+        self._terminated = stream.context.terminated
+        self.closed()  # raises now, rather than in mid-stream, if something is not as it was
+
+    def closed(self) -> bool:
+        # No disconnect is ever reported.
+        stream = self._quic._streams.get(self._id)
+        return (
+            self._quic._close_event is not None
+            or stream is None
+            or stream.sender._reset_error_code is not None
+        )
+
+    def peer_left(self) -> bool:
+        return self.closed()
+
+    async def flushed(self, *, interrupted: bool) -> None:
+        pass  # nothing waits: what cannot be sent is kept by the QUIC connection
+
+    async def reset(self) -> None:
+        if not self.closed():
+            self._quic.reset_stream(self._id, _H3_REQUEST_CANCELLED)
+            await self._protocol.send()
+
+    async def watch(self, gone: Callable[[], object]) -> None:
+        await self._terminated.wait()
+
+
+def _wire(server: Any) -> TrioWire | TransportWire:
+    writer = getattr(server, "writer", None)
+    if writer is None:
+        return TrioWire(server)
+    return TransportWire(writer.transport, writer.drain)
+
+
+def server_of(owner: Any) -> Any:
+    """Return hypercorn's server of the connection that an owner of a ``send`` belongs to.
+
+    Raises:
+        AttributeError: if it is no such owner, or a stream of HTTP/3.
+    """
+    server = owner.send.__self__.send.__self__
+    _ = server.send_lock
+    return server
+
+
+def worker_above(runtime: Runtime) -> Any:
+    """Return the context of the worker of hypercorn that the calling task runs in.
+
+    It has two events, ``terminate`` to end the worker and ``terminated`` to learn that it
+    ends. None if there is no such worker, or if it runs on asyncio, where tasks do not know
+    what they belong to.
+    """
+    for frame in runtime.frames_above():
+        context = frame.f_locals.get("context")
+        if hasattr(context, "terminate") and hasattr(context, "terminated"):
+            return context
+    return None
+
+
+def recognise(runtime: Runtime, owner: Any) -> Connection | None:
+    """Return the connection of this owner of a ``send``, if it is a stream of hypercorn."""
+    if not (hasattr(owner, "stream_id") and hasattr(owner, "context")):
+        return None
+    protocol = owner.send.__self__
+    if hasattr(protocol, "stream_buffers"):
+        return HypercornH2Connection(runtime, owner, server_of(owner))
+    if hasattr(protocol.connection, "_quic"):
+        return HypercornH3Connection(runtime, owner)
+    return HypercornConnection(runtime, owner, server_of(owner))
