@@ -6,16 +6,16 @@ and everything in it is cancelled. ``PORT=8001`` before the command for another 
 """
 
 import os
-import signal
 from random import gauss
 
-import hypercorn.trio
+import hypercorn
 import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
-from trio_sse import EventSourceResponse, JSONServerSentEvent, drain
+from trio_sse import EventSourceResponse, JSONServerSentEvent
+from trio_sse.hypercorn import serve
 
 SendChannel = trio.MemorySendChannel[JSONServerSentEvent]
 
@@ -39,15 +39,8 @@ async def stream(request: Request) -> EventSourceResponse:
     return EventSourceResponse(sensors)
 
 
-async def stopped() -> None:
-    stops = {signal.SIGINT, getattr(signal, "SIGTERM", signal.SIGINT)}
-    with trio.open_signal_receiver(*stops) as signals:
-        await anext(aiter(signals))
-        await drain()  # ends the open streams; hypercorn would wait for them
-
-
 app = Starlette(routes=[Route("/", stream)])
 
 if __name__ == "__main__":
     config = hypercorn.Config.from_mapping(bind=f"127.0.0.1:{os.environ.get('PORT', '8000')}")
-    trio.run(lambda: hypercorn.trio.serve(app, config, shutdown_trigger=stopped))  # type: ignore[arg-type]
+    trio.run(serve, app, config)

@@ -6,16 +6,16 @@ why the stream ended. ``PORT=8001`` before the command for another port.
 """
 
 import os
-import signal
 from collections.abc import AsyncIterator
 
-import hypercorn.trio
+import hypercorn
 import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
-from trio_sse import CloseReason, EventSourceResponse, ServerSentEvent, drain
+from trio_sse import CloseReason, EventSourceResponse, ServerSentEvent
+from trio_sse.hypercorn import serve
 
 ANSWER = "A generator that is being iterated holds a resource; its finally gives it back."
 
@@ -39,15 +39,8 @@ async def stream(request: Request) -> EventSourceResponse:
     return EventSourceResponse(tokens(), on_close=report)
 
 
-async def stopped() -> None:
-    stops = {signal.SIGINT, getattr(signal, "SIGTERM", signal.SIGINT)}
-    with trio.open_signal_receiver(*stops) as signals:
-        await anext(aiter(signals))
-        await drain()  # ends the open streams; hypercorn would wait for them
-
-
 app = Starlette(routes=[Route("/", stream)])
 
 if __name__ == "__main__":
     config = hypercorn.Config.from_mapping(bind=f"127.0.0.1:{os.environ.get('PORT', '8000')}")
-    trio.run(lambda: hypercorn.trio.serve(app, config, shutdown_trigger=stopped))  # type: ignore[arg-type]
+    trio.run(serve, app, config)

@@ -5,7 +5,6 @@ with the curl line that it prints. Ctrl-C ends the open streams, and then the se
 """
 
 import os
-import signal
 import socket
 import sys
 from itertools import count
@@ -16,10 +15,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from trio_sse import EventSourceResponse, ServerSentEvent, drain
+from trio_sse import EventSourceResponse, ServerSentEvent
 
 try:
-    import hypercorn.trio
+    import hypercorn
+
+    from trio_sse.hypercorn import serve
 except ImportError:
     sys.exit("hypercorn is not installed: pip install 'trio-sse[hypercorn]'")
 
@@ -39,13 +40,6 @@ async def events(request: Request) -> EventSourceResponse:
     return EventSourceResponse(ticks)
 
 
-async def stopped() -> None:
-    stops = {signal.SIGINT, getattr(signal, "SIGTERM", signal.SIGINT)}
-    with trio.open_signal_receiver(*stops) as signals:
-        await anext(aiter(signals))
-        await drain()  # ends the open streams; hypercorn would wait for them
-
-
 app = Starlette(routes=[Route("/", HTMLResponse(PAGE)), Route("/events", events)])
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "8000"))
@@ -56,4 +50,4 @@ if __name__ == "__main__":
     url = "http://{}:{}".format(*listener.getsockname())
     print(f"page:   {url}/\nevents: curl -N {url}/events", flush=True)
     config = hypercorn.Config.from_mapping(bind=f"fd://{listener.detach()}")
-    trio.run(lambda: hypercorn.trio.serve(app, config, shutdown_trigger=stopped))  # type: ignore[arg-type]
+    trio.run(serve, app, config)

@@ -1,0 +1,244 @@
+"""Serving an app with hypercorn on trio, from a program.
+
+hypercorn's own ``serve`` shields what it writes from cancellation, so that a client which
+reads no more holds up its response, and the end of the process, for as long as it likes.
+`serve` gives each connection, once it has made a request, a stream with a deadline for
+writing. That stream takes the place of the one that hypercorn has for the connection: an
+attribute of one object, for as long as the connection lives. No class and no module of
+hypercorn is changed.
+"""
+
+import signal
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import hypercorn.trio
+import trio
+from hypercorn.config import Config
+
+from ._arguments import check_seconds
+from ._drain import DEFAULT_GRACE, run_streams
+from ._outcome import without_group
+from ._runtime import current_runtime
+from ._transport import discard_on_close, server_of, with_send
+
+__all__ = ["serve"]
+
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+Trigger = Callable[[], Awaitable[object]]
+
+# Far more than any honest connection needs for nothing at all; as nginx has it, halved.
+DEFAULT_WRITE_TIMEOUT = 30.0
+
+# What is written with one deadline. A client that reads this much in `write_timeout`
+# makes progress: at 30 seconds, about 2 kB a second.
+MAX_PIECE_SIZE = 65536
+
+# How long after hypercorn has cancelled what is left the connections are broken.
+HARD_STOP_DELAY = 0.2
+
+
+class WriteDeadline:
+    """A stream that gives up a peer which takes nothing.
+
+    Everything that is not writing is done by the stream itself.
+
+    Args:
+        stream: Trio's stream of a connection, with or without TLS.
+        seconds: What each piece of at most `MAX_PIECE_SIZE` may take.
+        live: Where it is found until it is closed.
+    """
+
+    def __init__(self, stream: Any, seconds: float, live: "set[WriteDeadline]") -> None:
+        self._stream = stream
+        self._seconds = seconds
+        self._live = live
+        live.add(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def send_all(self, data: bytes) -> None:
+        """Write, with a deadline for each piece.
+
+        Raises:
+            trio.BrokenResourceError: if the peer took nothing for too long.
+        """
+        with memoryview(data) as view:
+            for start in range(0, len(view), MAX_PIECE_SIZE):
+                with trio.move_on_after(self._seconds) as scope:
+                    await self._stream.send_all(view[start : start + MAX_PIECE_SIZE])
+                if scope.cancelled_caught:
+                    self.abort()
+                    raise trio.BrokenResourceError(f"nothing taken for {self._seconds:g} seconds")
+
+    async def aclose(self) -> None:
+        """Close; with TLS that writes something too."""
+        self._live.discard(self)
+        with trio.move_on_after(self._seconds):
+            await self._stream.aclose()
+
+    def abort(self) -> None:
+        """Break the connection now."""
+        sock = getattr(self._stream, "transport_stream", self._stream).socket
+        discard_on_close(sock)
+        sock.close()
+
+
+class Server:
+    """One run of `serve`: the app that hypercorn serves, and what ends it.
+
+    Args:
+        app: The app.
+        config: hypercorn's configuration.
+        drain: The grace of producers.
+        write_timeout: What each piece of a response may take.
+    """
+
+    def __init__(self, app: ASGIApp, config: Config, *, drain: float, write_timeout: float) -> None:
+        self._app = app
+        self._config = config
+        self._drain = drain
+        self._write_timeout = write_timeout
+        self._live: set[WriteDeadline] = set()
+        self._leaving = trio.Event()
+        self._left = trio.Event()
+
+    async def run(self, shutdown_trigger: Trigger | None, task_status: Any) -> None:
+        """Serve until told to leave."""
+        raised: BaseException | None = None
+        streams = run_streams()
+        streams.hold()
+        try:
+            with ExitStack() as stack:
+                if shutdown_trigger is None:
+                    signals = stack.enter_context(trio.open_signal_receiver(*_stops()))
+                    await self._serve(task_status, self._hear, signals)
+                else:
+                    await self._serve(task_status, self._wait_for, shutdown_trigger)
+        except BaseException as error:
+            raised = without_group(error, current_runtime())
+        finally:
+            streams.release()
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                del raised
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request: what hypercorn calls."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        self._guard(send)
+        await self._app(with_send(scope, send), receive, send)
+
+    def _guard(self, send: Any) -> None:
+        """Give the connection that a request came on its deadline, once."""
+        try:
+            server = server_of(send.__self__)
+        except AttributeError:  # HTTP/3, or a hypercorn that is not known
+            return
+        if not isinstance(server.stream, WriteDeadline):
+            server.stream = WriteDeadline(server.stream, self._write_timeout, self._live)
+
+    async def _serve(
+        self, task_status: Any, wait_for_end: Callable[[Any], Awaitable[None]], end: Any
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_end, end)
+            nursery.start_soon(self._stop_hard)
+            self._scope = nursery.cancel_scope
+            await hypercorn.trio.serve(  # pyright: ignore[reportUnknownMemberType]
+                self,
+                self._config,
+                shutdown_trigger=self._leave,
+                task_status=task_status,
+                mode="asgi",
+            )
+            nursery.cancel_scope.cancel()
+
+    async def _hear(self, signals: AsyncIterable[int]) -> None:
+        async for _ in signals:
+            if self._leaving.is_set():  # somebody has no patience
+                self._scope.cancel()
+            self._leaving.set()
+
+    async def _wait_for(self, shutdown_trigger: Trigger) -> None:
+        await shutdown_trigger()
+        self._leaving.set()
+
+    async def _leave(self) -> None:
+        """Return when hypercorn is to shut down: after the streams, while it still listens."""
+        await self._leaving.wait()
+        await run_streams().leave(self._drain)
+        self._left.set()
+
+    async def _stop_hard(self) -> None:
+        """Break what is still there when hypercorn has cancelled it, whoever has told it to."""
+        try:
+            await self._left.wait()
+            await trio.sleep(self._config.graceful_timeout)
+        finally:
+            if self._live:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(HARD_STOP_DELAY)
+            for stream in tuple(self._live):
+                stream.abort()
+
+
+def _stops() -> set[int]:
+    """Return the signals that mean: end."""
+    return {signal.SIGINT, getattr(signal, "SIGTERM", signal.SIGINT)}
+
+
+async def serve(
+    app: ASGIApp,
+    config: Config,
+    *,
+    shutdown_trigger: Trigger | None = None,
+    drain: float = DEFAULT_GRACE,
+    write_timeout: float = DEFAULT_WRITE_TIMEOUT,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an app with hypercorn on trio, until SIGINT, SIGTERM or your trigger.
+
+    Then event streams end first, with their farewell and a complete body, while the
+    server still listens; after that hypercorn shuts down, and what it has cancelled after
+    its ``graceful_timeout`` and is still writing is broken off. A second signal does that
+    at once.
+
+    Every response of the app has a deadline for writing, not only event streams. It counts
+    from the last progress, 64 KiB, so that a download may take as long as it likes for a
+    client that reads.
+
+    Blocks until the server has shut down.
+
+    Args:
+        app: The ASGI app.
+        config: hypercorn's configuration; ``graceful_timeout`` (3 seconds by default) is
+            the time for everything after the streams.
+        shutdown_trigger: An async callable that returns when to shut down. Signals are
+            then yours; without it this must be the main thread, which alone gets them.
+        drain: Seconds for producers that have asked for `draining`; 1 by default. Keep it
+            below the ``graceful_timeout``.
+        write_timeout: Seconds without progress after which a client is given up; 30 by
+            default.
+        task_status: For ``nursery.start``: started with the addresses it listens on.
+
+    Raises:
+        ValueError: if ``drain`` or ``write_timeout`` is out of range.
+        OSError: if an address cannot be bound.
+        RuntimeError: without ``shutdown_trigger`` outside of the main thread.
+
+    Example::
+
+        config = hypercorn.Config.from_mapping(bind="127.0.0.1:8000")
+        trio.run(trio_sse.hypercorn.serve, app, config)
+    """
+    check_seconds("drain", drain)
+    check_seconds("write_timeout", write_timeout, positive=True)
+    server = Server(app, config, drain=drain, write_timeout=write_timeout)
+    await server.run(shutdown_trigger, task_status)
