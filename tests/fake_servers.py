@@ -98,6 +98,10 @@ class Uvicorn(FakeClient):
         self.transport = FakeTransport(limits=limits)
         self.flow = SimpleNamespace(drain=self.transport.drain)
 
+    @property
+    def broken(self) -> bool:
+        return self.transport.socket.was_reset
+
     async def freeze(self) -> None:
         self.transport.buffered = 1
         await super().freeze()
@@ -195,8 +199,11 @@ class Hypercorn(FakeClient):
         self.server = Server(transport)
         self.protocol = self.protocol_type(self.server)
         self.context = SimpleNamespace(terminated=anyio.Event())
-        self._app_send = super().send
         self.thawed = anyio.Event()
+
+    @property
+    def broken(self) -> bool:
+        return self.server.socket.was_reset
 
     async def call(self, response: Any) -> None:
         stream = HTTPStream(self)
@@ -227,6 +234,14 @@ class HypercornH2(Hypercorn):
         super().__init__(http_version="2", **options)
         self.buffer = self.protocol.stream_buffers[1]
         self.starved = False
+
+    async def freeze(self) -> None:
+        """Wait for room in the buffer, which is no secret to a cancel scope."""
+        await anyio.sleep_forever()
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.protocol.resets) or super().broken
 
     async def send(self, message: dict[str, Any]) -> None:
         await super().send(message)

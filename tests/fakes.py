@@ -85,6 +85,11 @@ class FakeClient:
         finally:
             self._sending = False
 
+    @property
+    def broken(self) -> bool | None:
+        """Whether the connection was broken on purpose; None if it cannot be."""
+        return None
+
     async def freeze(self) -> None:
         """Be the send that never returns."""
         await anyio.sleep_forever()

@@ -26,6 +26,7 @@ class Stage:
         options: More arguments of the response.
         slow: Seconds that each send takes.
         send_timeout: Seconds that it may take.
+        server: Makes what the response is called with.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class Stage:
         options: Callable[["Stage"], dict[str, Any]] = lambda stage: {},
         slow: float = 0.1,
         send_timeout: float = 50,
+        server: Callable[..., FakeClient] = FakeClient,
     ) -> None:
         self.open: list[str] = []
         self.reasons: list[CloseReason] = []
-        self.client = FakeClient(slow=slow)
+        self.client = server(slow=slow)
         self.settled: Callable[[], Any] = anyio.lowlevel.checkpoint
         self._send_timeout = send_timeout
         self._content = content
@@ -126,6 +128,11 @@ class Run:
     def check(self, whole: bytes) -> None:
         assert self.stage.open == [], "something was left open"
         assert len(self.stage.reasons) == 1, "on_close was not called once"
+        client = self.stage.client
+        if client.complete:
+            assert not client.broken, "the connection of a whole stream was broken"
+        elif client.frozen.is_set():
+            assert client.broken is not False, "the connection of a stuck client was left to it"
         self._injection.check(self, whole)
 
 

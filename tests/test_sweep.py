@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from fake_servers import Hypercorn, HypercornH2, Uvicorn
 from sweep import Cancel, Disconnect, Drain, Freeze, NativeCancel, Stage, sweep
 from trio_sse import ServerSentEvent, draining
 from trio_sse._runtime import current_runtime
@@ -240,6 +241,14 @@ INJECTIONS = [Cancel(), Disconnect(), Drain(), Freeze()]
 @pytest.mark.parametrize("run", [run_trio, run_asyncio], ids=["trio", "asyncio"])
 def test_nothing_is_left_behind_whichever_step_is_interrupted(stage, injection, run):
     assert sweep(STAGES[stage], injection, run) > 10
+
+
+@pytest.mark.parametrize("injection", INJECTIONS, ids=lambda injection: type(injection).__name__)
+@pytest.mark.parametrize("stage", ["producer with pings", "generator"])
+@pytest.mark.parametrize("server", [Hypercorn, HypercornH2, Uvicorn])
+@pytest.mark.parametrize("run", [run_trio, run_asyncio], ids=["trio", "asyncio"])
+def test_a_connection_is_let_go_of_whichever_step_is_interrupted(stage, injection, server, run):
+    assert sweep(partial(STAGES[stage], server=server), injection, run) > 10
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -5,8 +5,8 @@ from typing import Any
 
 from ._arguments import check_seconds
 from ._drain import DEFAULT_GRACE, run_streams
-from ._outcome import without_group
-from ._runtime import Event, current_runtime
+from ._outcome import alone
+from ._runtime import Runtime, current_runtime
 from ._signals import die_of_sigterm, overheard
 from ._transport import with_send, worker_above
 
@@ -59,21 +59,21 @@ class DrainMiddleware:
 
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         runtime, streams = current_runtime(), run_streams()
-        told = Told(runtime.Event())
+        told = Told(runtime)
         call_soon = runtime.caller_from_threads()
         raised: BaseException | None = None
-        streams.hold()
         try:
             with overheard(lambda fatal: call_soon(told.tell, fatal)):
                 async with runtime.open_nursery() as nursery:
                     nursery.start_soon(self._leave, told)
-                    nursery.start_soon(self._follow_worker)
+                    nursery.start_soon(self._follow_worker, told)
                     await self._app(scope, receive, send)
                     nursery.cancel_scope.cancel()
         except BaseException as error:
-            raised = without_group(error, runtime)
+            raised = alone(error)
         finally:
-            streams.release()
+            if told.draining:
+                streams.release()
         if raised is not None:
             try:
                 raise raised
@@ -81,31 +81,44 @@ class DrainMiddleware:
                 del raised
 
     async def _leave(self, told: "Told") -> None:
-        await told.event.wait()
+        await told.heard.wait()
         worker = worker_above(current_runtime())
+        self._drain(told)
         await run_streams().leave(self._grace)
-        if not told.fatal:
-            return
+        await told.fatal.wait()
         if worker is None:
             die_of_sigterm()
         else:
             await worker.terminate.set()
 
-    async def _follow_worker(self) -> None:
+    async def _follow_worker(self, told: "Told") -> None:
         worker = worker_above(current_runtime())
         if worker is not None:
             await worker.terminated.wait()
+            self._drain(told)
+
+    def _drain(self, told: "Told") -> None:
+        """Begin to drain, and keep to it until the app has shut down."""
+        if not told.draining:
+            told.draining = True
+            run_streams().hold()
             run_streams().begin_draining(self._grace)
 
 
 class Told:
-    """What a signal has said."""
+    """What the middleware has learnt.
 
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self.fatal = False
+    Args:
+        runtime: The runtime of the app.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.heard = runtime.Event()
+        self.fatal = runtime.Event()
+        self.draining = False
 
     def tell(self, fatal: bool) -> None:
         """Note a signal; called in the event loop."""
-        self.fatal = self.fatal or fatal
-        self.event.set()
+        self.heard.set()
+        if fatal:
+            self.fatal.set()

@@ -5,6 +5,14 @@ from typing import cast
 from ._runtime import Runtime
 
 
+def alone(error: BaseException) -> BaseException:
+    """Return what a group of one holds; a group of several as it is."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return alone(group.exceptions[0]) if len(group.exceptions) == 1 else group
+    return error
+
+
 def without_group(error: BaseException, runtime: Runtime) -> BaseException:
     """Return what a nursery raised: an interrupt before a cancellation, and alone."""
     if not isinstance(error, BaseExceptionGroup):

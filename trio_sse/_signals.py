@@ -24,27 +24,43 @@ def overheard(then: Callable[[bool], object]) -> Generator[None, None, None]:
         yield
         return
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    ours = [_overhear(number, then) for number in numbers]
+    ears = [Ear(number, then) for number in numbers]
     try:
         yield
     finally:
-        for number, handler, former in ours:
-            if signal.getsignal(number) is handler:
-                signal.signal(number, former)
+        for ear in ears:
+            ear.close()
 
 
-def _overhear(number: int, then: Callable[[bool], object]) -> tuple[int, Any, Any]:
-    former = signal.getsignal(number)
+class Ear:
+    """A handler of one signal, around the former one.
 
-    def overhear(number: int, frame: FrameType | None) -> None:
-        then(former is signal.SIG_DFL)
-        if callable(former):
-            former(number, frame)
+    Args:
+        number: The signal.
+        then: What to call.
+    """
 
-    # None is a handler that was not installed from Python, and could not be put back.
-    if former not in (signal.SIG_IGN, None):
-        signal.signal(number, overhear)
-    return number, overhear, former
+    def __init__(self, number: int, then: Callable[[bool], object]) -> None:
+        self._number = number
+        self._then = then
+        self._open = True
+        self._former: Any = signal.getsignal(number)
+        # None is a handler that was not installed from Python, and could not be put back.
+        if self._former not in (signal.SIG_IGN, None):
+            signal.signal(number, self.hear)
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        if self._open:
+            self._then(self._former is signal.SIG_DFL)
+        if callable(self._former):
+            self._former(number, frame)
+
+    def close(self) -> None:
+        """Put the former handler back, unless somebody has put theirs around this one."""
+        self._open = False
+        if signal.getsignal(self._number) == self.hear:
+            signal.signal(self._number, self._former)
 
 
 def die_of_sigterm() -> None:

@@ -177,7 +177,8 @@ class Stream:
 
     async def _stream(self, nursery: Nursery) -> None:
         nursery.start_soon(self._watch_client)
-        nursery.start_soon(self._watch_server)
+        if self._connection.watches:
+            nursery.start_soon(self._watch_server)
         for feeder in self._feeders:
             nursery.start_soon(self._feed, feeder)
         await self._source.opened()

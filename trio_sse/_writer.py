@@ -46,6 +46,7 @@ class Writer:
         "_begun",
         "_connection",
         "_end_by",
+        "_finished",
         "_headers",
         "_interrupted",
         "_lock",
@@ -56,7 +57,6 @@ class Writer:
         "_status",
         "_tail",
         "_timeout",
-        "finished",
         "finishing",
         "last_write",
         "started",
@@ -87,7 +87,7 @@ class Writer:
         self._interrupted = False
         self.started = False
         self.finishing = False
-        self.finished = False
+        self._finished = False
         self.timed_out = False
         self._end_by = inf
         self.last_write = -inf
@@ -186,11 +186,12 @@ class Writer:
 
         Returns whether the connection was aborted.
         """
-        if self.finished or not self._begun or not self._connection.reachable:
+        whole = self._finished and not self._interrupted
+        if whole or not self._begun or not self._connection.reachable:
             return False
         with self._runtime.CancelScope(shield=True):
             settled = await self._does_in(SEND_GRACE, self._settle)
-            if settled and (client_left or not self._connection.resets):
+            if settled and (client_left or self._finished or not self._connection.resets):
                 return False
             if self._connection.resets and await self._does_in(
                 RESET_TIMEOUT, self._connection.reset
@@ -249,8 +250,8 @@ class Writer:
         if self.finishing:
             await connection.prepare_end()
             await self._send(message)
+            self._finished = True
             await connection.flushed(interrupted=False)
-            self.finished = True
         else:
             await self._send(message)
             if connection.paced and message.get("body"):

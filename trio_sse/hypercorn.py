@@ -9,18 +9,18 @@ hypercorn is changed.
 """
 
 import signal
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import hypercorn.trio
 import trio
 from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
 
 from ._arguments import check_seconds
 from ._drain import DEFAULT_GRACE, run_streams
-from ._outcome import without_group
-from ._runtime import current_runtime
+from ._outcome import alone
 from ._transport import discard_on_close, server_of, with_send
 
 __all__ = ["serve"]
@@ -47,14 +47,11 @@ class WriteDeadline:
     Args:
         stream: Trio's stream of a connection, with or without TLS.
         seconds: What each piece of at most `MAX_PIECE_SIZE` may take.
-        live: Where it is found until it is closed.
     """
 
-    def __init__(self, stream: Any, seconds: float, live: "set[WriteDeadline]") -> None:
+    def __init__(self, stream: Any, seconds: float) -> None:
         self._stream = stream
         self._seconds = seconds
-        self._live = live
-        live.add(self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -70,20 +67,35 @@ class WriteDeadline:
                 with trio.move_on_after(self._seconds) as scope:
                     await self._stream.send_all(view[start : start + MAX_PIECE_SIZE])
                 if scope.cancelled_caught:
-                    self.abort()
+                    abort(self._stream)
                     raise trio.BrokenResourceError(f"nothing taken for {self._seconds:g} seconds")
 
     async def aclose(self) -> None:
         """Close; with TLS that writes something too."""
-        self._live.discard(self)
         with trio.move_on_after(self._seconds):
             await self._stream.aclose()
 
-    def abort(self) -> None:
-        """Break the connection now."""
-        sock = getattr(self._stream, "transport_stream", self._stream).socket
-        discard_on_close(sock)
-        sock.close()
+
+def abort(stream: Any) -> None:
+    """Break the connection of a stream of trio now, with or without TLS."""
+    sock = getattr(stream, "transport_stream", stream).socket
+    discard_on_close(sock)
+    sock.close()
+
+
+def connections_below(task: trio.lowlevel.Task) -> Iterator[Any]:
+    """Yield the streams that hypercorn serves connections on, in nurseries of a task.
+
+    Trio runs a handler for each connection in a task of its own, which hypercorn does not
+    keep a list of.
+    """
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            frame = getattr(child.coro, "cr_frame", None)
+            variables: dict[str, Any] = getattr(frame, "f_locals", {})
+            serves = getattr(variables.get("handler"), "func", None) is TCPServer
+            if serves and "stream" in variables:  # the task that listens has none
+                yield variables["stream"]
 
 
 class Server:
@@ -101,26 +113,21 @@ class Server:
         self._config = config
         self._drain = drain
         self._write_timeout = write_timeout
-        self._live: set[WriteDeadline] = set()
         self._leaving = trio.Event()
         self._left = trio.Event()
 
     async def run(self, shutdown_trigger: Trigger | None, task_status: Any) -> None:
         """Serve until told to leave."""
         raised: BaseException | None = None
-        streams = run_streams()
-        streams.hold()
         try:
-            with ExitStack() as stack:
+            with ExitStack() as self._stack:
                 if shutdown_trigger is None:
-                    signals = stack.enter_context(trio.open_signal_receiver(*_stops()))
+                    signals = self._stack.enter_context(trio.open_signal_receiver(*_stops()))
                     await self._serve(task_status, self._hear, signals)
                 else:
                     await self._serve(task_status, self._wait_for, shutdown_trigger)
         except BaseException as error:
-            raised = without_group(error, current_runtime())
-        finally:
-            streams.release()
+            raised = alone(error)
         if raised is not None:
             try:
                 raise raised
@@ -142,14 +149,14 @@ class Server:
         except AttributeError:  # HTTP/3, or a hypercorn that is not known
             return
         if not isinstance(server.stream, WriteDeadline):
-            server.stream = WriteDeadline(server.stream, self._write_timeout, self._live)
+            server.stream = WriteDeadline(server.stream, self._write_timeout)
 
     async def _serve(
         self, task_status: Any, wait_for_end: Callable[[Any], Awaitable[None]], end: Any
     ) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_for_end, end)
-            nursery.start_soon(self._stop_hard)
+            nursery.start_soon(self._stop_hard, trio.lowlevel.current_task())
             self._scope = nursery.cancel_scope
             await hypercorn.trio.serve(  # pyright: ignore[reportUnknownMemberType]
                 self,
@@ -172,21 +179,26 @@ class Server:
 
     async def _leave(self) -> None:
         """Return when hypercorn is to shut down: after the streams, while it still listens."""
-        await self._leaving.wait()
-        await run_streams().leave(self._drain)
-        self._left.set()
+        try:
+            await self._leaving.wait()
+            streams = run_streams()
+            streams.hold()
+            self._stack.callback(streams.release)
+            await streams.leave(self._drain)
+        finally:
+            self._left.set()  # also if hypercorn ends by itself, and asks no more
 
-    async def _stop_hard(self) -> None:
-        """Break what is still there when hypercorn has cancelled it, whoever has told it to."""
+    async def _stop_hard(self, serving: trio.lowlevel.Task) -> None:
+        """Break what is still there after hypercorn has cancelled it, or is cancelled itself."""
         try:
             await self._left.wait()
             await trio.sleep(self._config.graceful_timeout)
         finally:
-            if self._live:
+            if any(connections_below(serving)):
                 with trio.CancelScope(shield=True):
                     await trio.sleep(HARD_STOP_DELAY)
-            for stream in tuple(self._live):
-                stream.abort()
+            for stream in tuple(connections_below(serving)):
+                abort(stream)
 
 
 def _stops() -> set[int]:

@@ -28,7 +28,7 @@ EXTENSION = "trio_sse"
 
 _SERVERS = ("hypercorn", "uvicorn")
 
-_told: RunVar[set[str]] = RunVar("trio_sse.transport")
+_told: RunVar[set[tuple[str, str]]] = RunVar("trio_sse.transport")
 
 
 def with_send(scope: Any, send: Callable[..., Any]) -> dict[str, Any]:
@@ -79,8 +79,10 @@ def _find(runtime: Runtime, scope: Any, starts: list[Callable[..., Any]]) -> Con
 
 def _tell(level: int, message: str, argument: str) -> None:
     """Log something once in a run."""
-    told = _told.get(set[str]())
-    _told.set(told)
-    if message % argument not in told:
-        told.add(message % argument)
+    told: set[tuple[str, str]] | None = _told.get(None)
+    if told is None:
+        told = set()
+        _told.set(told)
+    if (message, argument) not in told:
+        told.add((message, argument))
         logger.log(level, message, argument)

@@ -28,6 +28,8 @@ class Connection:
     """Whether `reset` can end this stream and spare others on the same connection."""
     paced: ClassVar[bool] = False
     """Whether `drained` has to be waited for after each body message."""
+    watches: ClassVar[bool] = False
+    """Whether `watch` knows anything."""
     breaks_by_itself: ClassVar[bool] = False
     """Whether the server resets an HTTP/2 stream whose app raised."""
 
@@ -70,12 +72,11 @@ class Connection:
         """Have the kernel give up a peer that acknowledges nothing for so long."""
 
     async def watch(self, gone: Callable[[], object]) -> None:
-        """Block until the server begins to shut down; for ever where it would not say.
+        """Block until the server begins to shut down.
 
         Args:
             gone: Called if the peer leaves in a way that the server does not pass on.
         """
-        await self.runtime.sleep_forever()
 
 
 class Wire(Protocol):

@@ -30,6 +30,7 @@ class HypercornConnection(SocketConnection):
     __slots__ = ("_lock", "_terminated")
 
     name = "hypercorn's stream"
+    watches = True
 
     def __init__(self, runtime: Runtime, stream: Any, server: Any) -> None:
         super().__init__(runtime, _wire(server))
@@ -112,6 +113,7 @@ class HypercornH3Connection(Connection):
     __slots__ = ("_id", "_protocol", "_quic", "_terminated")
 
     name = "hypercorn's HTTP/3 stream"
+    watches = True
     reachable = True
     resets = True
 

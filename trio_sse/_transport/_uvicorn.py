@@ -15,6 +15,7 @@ class UvicornConnection(SocketConnection):
     __slots__ = ("_transport",)
 
     name = "uvicorn's transport"
+    watches = True
 
     def __init__(self, runtime: Runtime, cycle: Any) -> None:
         super().__init__(runtime, TransportWire(cycle.transport, cycle.flow.drain))
