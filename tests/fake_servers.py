@@ -168,6 +168,7 @@ class H2Protocol(Protocol):
         self.resets: list[tuple[int, int]] = []
         self.reset_error: Exception | None = None
         self.flushes = 0
+        self.woken = 0
         self.blocked = False
 
     def reset_stream(self, stream_id: int, code: int) -> None:
@@ -177,6 +178,7 @@ class H2Protocol(Protocol):
 
     async def _window_updated(self, stream_id: int) -> None:
         assert stream_id == 1
+        self.woken += 1
 
     async def _flush(self) -> None:
         if self.blocked:

@@ -17,6 +17,7 @@ from trio_sse import (
     draining,
     is_draining,
 )
+from trio_sse._drain import run_streams
 from trio_sse._runtime import current_runtime
 from trio_sse._supervisor import Stream
 
@@ -473,3 +474,23 @@ async def test_a_client_that_left_is_not_waited_for():
         client.gone.set()
         await drain()
         assert anyio.current_time() == 0
+
+
+async def test_one_server_after_another_is_waited_for_in_one_run():
+    streams = run_streams()
+    for _ in range(2):
+        client = FakeClient()
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.call, EventSourceResponse(slow_to_end))
+            await client.wait_for_body(b"first")
+            await streams.leave(1)
+            assert client.complete
+    assert anyio.current_time() == 1
+
+
+async def slow_to_end(send):
+    try:
+        await endless(send)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.5)

@@ -18,7 +18,9 @@ from starlette.routing import Route
 
 from fake_servers import (
     CLOSE_WAIT,
+    RESET_ON_CLOSE,
     FakeTransport,
+    HTTPStream,
     Hypercorn,
     HypercornH2,
     HypercornH3,
@@ -166,11 +168,40 @@ async def test_a_stream_that_never_began_leaves_its_connection_alone():
         await anyio.sleep(1)
         raise ValueError("no")
 
-    client = Hypercorn()
+    client = HypercornH2()
     with pytest.raises(ValueError, match="no"):
         await client.call(EventSourceResponse(refuse, preflight=True))
     assert client.messages == []
-    assert not client.server.socket.closed.is_set()
+    assert client.protocol.resets == []
+
+
+@pytest.mark.parametrize("ends", ["send timeout", "cancellation"])
+async def test_behind_a_middleware_that_sends_from_a_task_of_its_own_the_server_is_asked(ends):
+    """Such as ``BaseHTTPMiddleware``: the stream's own send can be cancelled, the other not."""
+    client, closed = Hypercorn(freeze_at=1), Recorder()
+    outer = HTTPStream(client)
+    send, receive = anyio.create_memory_object_stream(0)
+    scope = with_send(client.scope, outer.app_send)
+    response = EventSourceResponse(two, send_timeout=5, on_close=closed)
+
+    async def pass_on():
+        async for message in receive:
+            await outer.app_send(message)
+
+    async with receive, anyio.create_task_group() as group:
+        group.start_soon(pass_on)
+        with anyio.move_on_after(3 if ends == "cancellation" else 100):
+            await response(scope, client.receive, send.send)
+        send.close()
+    assert client.server.socket.was_reset
+    assert closed.times == [3 + SEND_GRACE if ends == "cancellation" else 1 + 5 + SEND_GRACE]
+
+
+async def test_with_tls_the_socket_below_is_closed():
+    client = Hypercorn(freeze_at=1)
+    client.server.stream = SimpleNamespace(transport_stream=client.server.stream)
+    await client.call(EventSourceResponse(endless, send_timeout=5))
+    assert client.server.socket.was_reset
 
 
 async def test_a_server_that_never_learns_of_an_abort_is_not_waited_for():
@@ -217,10 +248,11 @@ async def test_a_client_that_does_not_take_the_end_has_the_send_timeout_for_it()
 
 
 async def test_a_transport_that_is_closed_meanwhile_has_nothing_to_write():
-    client = Uvicorn(limits=RuntimeError("closed"))
+    client, closed = Uvicorn(limits=RuntimeError("closed")), Recorder()
     client.transport.buffered = 1
-    await client.call(EventSourceResponse(one))
+    await client.call(EventSourceResponse(one, on_close=closed))
     assert client.complete
+    assert closed.reasons == [CloseReason.COMPLETED]
 
 
 # HTTP/2.
@@ -233,7 +265,7 @@ async def test_over_http2_a_stream_whose_client_grants_no_window_is_reset_alone(
     assert closed.reasons == [CloseReason.SEND_TIMEOUT]
     assert client.protocol.resets == [(1, 8)]
     assert client.buffer.closed
-    assert client.protocol.flushes == 1
+    assert (client.protocol.woken, client.protocol.flushes) == (1, 1)
     assert not client.server.socket.closed.is_set()
     assert anyio.current_time() == 5 + SEND_GRACE
 
@@ -612,6 +644,14 @@ async def test_what_leads_in_circles_is_left_after_a_while():
     assert named(find(FakeClient(), first_send, first_send)) == "Connection"
 
 
+async def test_nothing_is_followed_for_ever():
+    client = Uvicorn()
+    send = client.send
+    for _ in range(150):
+        send = partial(print, send)
+    assert named(find(client, send, print)) == "Connection"
+
+
 async def test_a_variable_that_has_no_value_yet_leads_nowhere():
     def wrap():
         async def sender(message):
@@ -657,17 +697,10 @@ async def test_what_was_found_is_logged_once(caplog):
     assert caplog.messages == ["event streams reach their connection by uvicorn's transport"]
 
 
-def change(client):
-    """Make a server one that is not known: something has another name."""
-    client.protocol.send = None
-
-
 @pytest.mark.parametrize("server", [Hypercorn, HypercornH2])
 async def test_a_server_that_has_changed_is_told_of_once_with_what_to_do(
     server, monkeypatch, caplog
 ):
-    from fake_servers import HTTPStream
-
     monkeypatch.setattr(HTTPStream, "__module__", "hypercorn.protocol.http_stream")
     for _ in range(2):
         client = server()
@@ -733,6 +766,7 @@ async def test_a_socket_is_found_by_its_addresses_and_no_other_is_touched():
         fake = FakeClient(freeze_at=1)
         fake.scope |= scope
         await fake.call(EventSourceResponse(endless, send_timeout=5))
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == RESET_ON_CLOSE[1]
         assert was_reset(client)
         server.close()
         other.send(b"x")

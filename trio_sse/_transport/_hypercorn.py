@@ -7,6 +7,7 @@ what it has.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .._runtime import Runtime
@@ -87,24 +88,14 @@ class HypercornH2Connection(HypercornConnection):
         if buffer is not None:
             await buffer._is_empty.clear()
 
-    async def abort(self) -> None:
-        await super().abort()
-        await self._forget()
-
     async def reset(self) -> None:
-        try:
+        with suppress(Exception):  # the client may have closed it meanwhile
             self._protocol.connection.reset_stream(self._id, _H2_CANCEL)
-        except Exception:
-            pass  # closed by the client meanwhile
-        await self._forget()
-        await self._protocol._window_updated(self._id)
-        await self._protocol._flush()
-
-    async def _forget(self) -> None:
-        """Wake whoever waits for room in the buffer, which will not come any more."""
         buffer = self._buffers.get(self._id)
         if buffer is not None:
-            await buffer.close()
+            await buffer.close()  # wakes whoever waits for room, which will not come any more
+        await self._protocol._window_updated(self._id)
+        await self._protocol._flush()
 
 
 class HypercornH3Connection(Connection):
