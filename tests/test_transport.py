@@ -553,6 +553,21 @@ async def test_the_kernel_is_told_when_to_give_up_a_vanished_peer(server, option
     assert told == milliseconds
 
 
+@pytest.mark.parametrize(
+    ("client", "bytes_"),
+    [
+        pytest.param(Hypercorn, [], id="hypercorn on trio, which has one"),
+        pytest.param(lambda: Hypercorn(transport=FakeTransport()), [131072], id="hypercorn"),
+        pytest.param(Uvicorn, [131072], id="uvicorn"),
+    ],
+)
+async def test_the_kernel_is_told_not_to_take_megabytes_that_it_cannot_send(client, bytes_):
+    client = client()
+    await client.call(EventSourceResponse(one))
+    told = [v for option, v in socket_of(client).options if option == socket.TCP_NOTSENT_LOWAT]
+    assert told == bytes_
+
+
 @pytest.mark.parametrize("client", [FakeClient, HypercornH3])
 async def test_where_there_is_no_socket_the_kernel_is_not_told(client):
     client = client()
@@ -560,12 +575,13 @@ async def test_where_there_is_no_socket_the_kernel_is_not_told(client):
     assert client.complete
 
 
-async def test_a_kernel_that_knows_no_such_timeout_is_not_told(monkeypatch):
+async def test_a_kernel_that_knows_no_such_options_is_not_told(monkeypatch):
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
-    client = Hypercorn()
+    monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT")
+    client = Uvicorn()
     await client.call(EventSourceResponse(one, send_timeout=5))
     assert client.complete
-    assert client.server.socket.options == []
+    assert client.transport.socket.options == []
 
 
 # Finding the connection.

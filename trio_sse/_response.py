@@ -233,8 +233,7 @@ class EventSourceResponse(Response):
         else:
             multiplexed = scope.get("http_version", "1.1") >= "2"
         connection = find_connection(runtime, scope, receive, send)
-        if self._tcp_user_timeout:
-            connection.set_user_timeout(self._tcp_user_timeout)
+        connection.set_up(self._tcp_user_timeout)
         writer = Writer(
             runtime, send, self._send_timeout, observer, status, self.raw_headers, connection
         )

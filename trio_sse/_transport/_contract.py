@@ -68,8 +68,13 @@ class Connection:
         """Tell whether the peer has closed its side, also while the server does not read."""
         return False
 
-    def set_user_timeout(self, seconds: float) -> None:
-        """Have the kernel give up a peer that acknowledges nothing for so long."""
+    def set_up(self, user_timeout: float) -> None:
+        """Set the options of the socket that a stream wants.
+
+        Args:
+            user_timeout: Seconds after which the kernel gives up a peer that acknowledges
+                nothing; 0 for the system's own idea.
+        """
 
     async def watch(self, gone: Callable[[], object]) -> None:
         """Block until the server begins to shut down.
@@ -81,6 +86,9 @@ class Connection:
 
 class Wire(Protocol):
     """Where the bytes of a connection go."""
+
+    unsent_limit: int
+    """How many bytes the kernel should take beyond what is on its way; 0 to leave it."""
 
     @property
     def socket(self) -> Any:
@@ -128,11 +136,17 @@ class SocketConnection(Connection):
             return False  # not Linux, not TCP, or closed, which is noticed anyway
         return bool(info[0] != _ESTABLISHED)
 
-    def set_user_timeout(self, seconds: float) -> None:
+    def set_up(self, user_timeout: float) -> None:
         """Tell the kernel, where it takes that."""
+        sock = self.wire.socket
         with suppress(AttributeError, OSError):
-            milliseconds = max(1, round(seconds * 1000))
-            self.wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            if self.wire.unsent_limit:
+                limit = self.wire.unsent_limit
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limit)
+        with suppress(AttributeError, OSError):
+            if user_timeout:
+                milliseconds = max(1, round(user_timeout * 1000))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def discard_on_close(sock: Any) -> None:

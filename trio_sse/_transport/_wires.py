@@ -7,6 +7,11 @@ from typing import Any
 from ._contract import discard_on_close
 
 
+# Without a limit the kernel takes megabytes for a client that does not read, and a send
+# does not block before it has. Two chunks of a stream, so that bursts do not notice.
+UNSENT_LIMIT = 128 * 1024
+
+
 class TrioWire:
     """The trio stream that an object holds, which may replace it as it goes on.
 
@@ -15,6 +20,8 @@ class TrioWire:
     """
 
     __slots__ = ("_holder",)
+
+    unsent_limit = 0  # trio has set one itself
 
     def __init__(self, holder: Any) -> None:
         self._holder = holder
@@ -46,6 +53,8 @@ class TransportWire:
     """
 
     __slots__ = ("_drain", "_transport")
+
+    unsent_limit = UNSENT_LIMIT
 
     def __init__(self, transport: Any, drain: Callable[[], Awaitable[object]]) -> None:
         if not callable(transport.abort):
