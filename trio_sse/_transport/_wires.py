@@ -6,7 +6,6 @@ from typing import Any
 
 from ._contract import discard_on_close
 
-
 # Without a limit the kernel takes megabytes for a client that does not read, and a send
 # does not block before it has. Two chunks of a stream, so that bursts do not notice.
 UNSENT_LIMIT = 128 * 1024
