@@ -6,12 +6,14 @@ behave like this, is shown by the tests on real servers.
 
 import socket
 import struct
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 
 from fakes import FakeClient
+from trio_sse._outcome import errors_alone
 
 RESET_ON_CLOSE = (socket.SO_LINGER, struct.pack("ii", 1, 0))
 ESTABLISHED, CLOSE_WAIT = 1, 8
@@ -21,6 +23,7 @@ class FakeSocket:
     def __init__(self) -> None:
         self.options: list[tuple[int, Any]] = []
         self.state = ESTABLISHED
+        self.acknowledged = 0
         self.closed = anyio.Event()
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
@@ -28,7 +31,8 @@ class FakeSocket:
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
-        return bytes([self.state]) * size
+        info = bytes([self.state]) + bytes(119) + self.acknowledged.to_bytes(8, sys.byteorder)
+        return info[:size]
 
     def close(self) -> None:
         self.closed.set()
@@ -96,6 +100,7 @@ class Uvicorn(FakeClient):
     def __init__(self, *, limits: Exception | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.transport = FakeTransport(limits=limits)
+        self.keep_alive = True
         self.flow = SimpleNamespace(drain=self.transport.drain)
 
     @property
@@ -105,6 +110,17 @@ class Uvicorn(FakeClient):
     async def freeze(self) -> None:
         self.transport.buffered = 1
         await super().freeze()
+
+
+class UvicornH2(Uvicorn):
+    """A cycle of uvicorn over HTTP/2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(http_version="2", **options)
+        self.aborted = 0
+
+    def abort_stream(self) -> None:
+        self.aborted += 1
 
 
 class Server:
@@ -149,21 +165,53 @@ class Buffer:
         self.take()
 
 
+class Event:
+    """What hypercorn's stream makes of a message."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        self.message = message
+
+
+class Response(Event):
+    pass
+
+
+class Body(Event):
+    pass
+
+
+class EndBody(Event):
+    pass
+
+
 class Protocol:
     """hypercorn's H11Protocol, or its H2Protocol."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, client: FakeClient) -> None:
         self.send = server.protocol_send
         self.connection = SimpleNamespace()
+        self.client = client
 
-    async def stream_send(self, event: object) -> None:
-        """A place in the chain that leads to the server."""
+    async def stream_send(self, event: Event) -> None:
+        await self.client.send(event.message)
+
+
+class TaskGroup:
+    """hypercorn's, whose tasks here run in that of the test."""
+
+    def __init__(self) -> None:
+        self.nursery: Any = None
+
+    def spawn(self, async_fn: Any, *args: Any) -> None:
+        self.nursery.start_soon(async_fn, *args)
 
 
 class H2Protocol(Protocol):
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
+    def __init__(self, server: Server, client: FakeClient) -> None:
+        super().__init__(server, client)
+        self.task_group = TaskGroup()
         self.connection = SimpleNamespace(reset_stream=self.reset_stream)
+        self.server = server
         self.stream_buffers = {1: Buffer()}
         self.resets: list[tuple[int, int]] = []
         self.reset_error: Exception | None = None
@@ -182,7 +230,7 @@ class H2Protocol(Protocol):
 
     async def _flush(self) -> None:
         if self.blocked:
-            await anyio.sleep_forever()
+            await self.server.socket.closed.wait()
         self.flushes += 1
 
 
@@ -199,7 +247,7 @@ class Hypercorn(FakeClient):
     def __init__(self, *, transport: FakeTransport | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.server = Server(transport)
-        self.protocol = self.protocol_type(self.server)
+        self.protocol = self.protocol_type(self.server, self)
         self.context = SimpleNamespace(terminated=anyio.Event())
         self.thawed = anyio.Event()
 
@@ -241,6 +289,11 @@ class HypercornH2(Hypercorn):
         """Wait for room in the buffer, which is no secret to a cancel scope."""
         await anyio.sleep_forever()
 
+    async def call(self, response: Any) -> None:
+        with errors_alone():
+            async with anyio.create_task_group() as self.protocol.task_group.nursery:
+                await super().call(response)
+
     @property
     def broken(self) -> bool:
         return bool(self.protocol.resets) or super().broken
@@ -255,13 +308,15 @@ class HTTPStream:
     """hypercorn's stream, to which ``send`` leads."""
 
     def __init__(self, client: Hypercorn) -> None:
-        self._client = client
         self.stream_id = client.stream_id
         self.context = client.context
-        self.send = client.protocol.stream_send
+        self.send: Any = client.protocol.stream_send
 
     async def app_send(self, message: dict[str, Any]) -> None:
-        await self._client.send(message)
+        if "status" in message:
+            await self.send(Response(message))
+        else:
+            await self.send(Body(message) if message["more_body"] else EndBody(message))
 
 
 class Quic:
@@ -277,8 +332,8 @@ class Quic:
 
 
 class H3Protocol(Protocol):
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
+    def __init__(self, server: Server, client: FakeClient) -> None:
+        super().__init__(server, client)
         self.quic = Quic()
         self.connection = SimpleNamespace(_quic=self.quic)
         self.datagrams = 0

@@ -476,6 +476,13 @@ async def test_a_client_that_left_is_not_waited_for():
         assert anyio.current_time() == 0
 
 
+async def test_a_client_that_takes_not_even_its_refusal_is_given_up():
+    await drain()
+    client, closed = FakeClient(freeze_at=1), Recorder()
+    await client.call(EventSourceResponse(endless, on_close=closed))
+    assert closed.times == [1]
+
+
 async def test_one_server_after_another_is_waited_for_in_one_run():
     streams = run_streams()
     for _ in range(2):

@@ -219,6 +219,46 @@ async def test_a_handler_that_was_installed_meanwhile_stays(handled):
     assert signal.getsignal(signal.SIGINT) is former
 
 
+def test_a_handler_that_outlives_the_app_where_nobody_handled_sigterm_ends_the_process():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with overheard(print):
+        ours = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, ours)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    with sigterm_held_back():
+        ours(signal.SIGTERM, None)
+        assert signal.SIGTERM in signal.sigpending()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+async def test_the_shutdown_of_the_app_waits_until_its_streams_have_ended():
+    told = []
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            told.append(await receive())
+            assert is_draining()
+        else:
+            await EventSourceResponse(produce)(scope, receive, send)
+
+    async def produce(send):
+        await send.send("first")
+        await draining().wait()
+        await anyio.sleep(0.5)
+
+    async def shutdown():
+        return {"type": "lifespan.shutdown"}
+
+    middleware, client = DrainMiddleware(app), FakeClient()
+    async with anyio.create_task_group() as group:
+        group.start_soon(middleware, client.scope, client.receive, client.send)
+        await client.wait_for_body(b"first")
+        await middleware({"type": "lifespan"}, shutdown, None)
+        assert client.complete
+        assert anyio.current_time() == 0.5
+    assert told == [{"type": "lifespan.shutdown"}]
+
+
 def test_a_handler_that_outlives_the_app_and_calls_its_own_reaches_the_former_one(handled):
     async def app(scope, receive, send):
         ours = signal.getsignal(signal.SIGTERM)
@@ -348,14 +388,17 @@ async def test_the_life_of_an_app_can_be_cancelled(handled):
 async def test_the_life_of_an_app_is_passed_on_as_it_is():
     given = []
 
-    async def app(*arguments):
-        given.extend(arguments)
+    async def app(scope, receive, send):
+        given.extend([scope, await receive(), send])
 
-    scope, lifespan = {"type": "lifespan", "state": {}}, Lifespan()
-    receive, send = lifespan.receive, lifespan.send
-    await DrainMiddleware(app)(scope, receive, send)
-    assert given == [scope, receive, send]
+    async def receive():
+        return startup
+
+    scope, startup = {"type": "lifespan", "state": {}}, {"type": "lifespan.startup"}
+    await DrainMiddleware(app)(scope, receive, print)
+    assert given == [scope, startup, print]
     assert given[0] is scope
+    assert given[1] is startup
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

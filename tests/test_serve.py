@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from fake_servers import HTTPStream, HypercornH2
 from trio_sse import (
     DrainMiddleware,
     EventSourceResponse,
@@ -29,7 +30,7 @@ pytest.importorskip("hypercorn")
 import hypercorn.trio
 from hypercorn.config import Config
 
-from trio_sse.hypercorn import MAX_PIECE_SIZE, Server, WriteDeadline, abort, serve
+from trio_sse.hypercorn import MAX_PIECE_SIZE, Server, WriteDeadline, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -158,15 +159,12 @@ async def test_what_the_stream_itself_raises_comes_out():
         await WriteDeadline(stream, 2).send_all(b"x")
 
 
-def test_a_connection_is_broken_by_closing_its_socket():
-    stream = FakeStream()
-    abort(stream)
-    assert stream.socket.calls == DISCARDED
-
-
-def test_a_connection_with_tls_is_broken_below_tls():
+@virtual_time
+async def test_a_connection_with_tls_is_broken_below_tls():
     stream = FakeTLSStream()
-    abort(stream)
+    stream.send_all = FakeStream(takes=[inf]).send_all
+    with pytest.raises(trio.BrokenResourceError):
+        await WriteDeadline(stream, 1).send_all(b"x")
     assert stream.transport_stream.socket.calls == DISCARDED
 
 
@@ -190,6 +188,46 @@ def test_what_a_stream_does_not_have_is_missing_as_usual():
     deadline = WriteDeadline(FakeTLSStream(), 1)
     with pytest.raises(AttributeError, match="send_eof"):
         _ = deadline.send_eof
+
+
+# HTTP/2, where a client that grants no window leaves nothing to be written.
+
+
+class LargeAnswer:
+    """A plain app; 100 kB are two pieces."""
+
+    async def __call__(self, scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        body = b"x" * 100_000
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@asynccontextmanager
+async def serving_over_http2(client):
+    async with trio.open_nursery() as client.protocol.task_group.nursery:
+        server = Server(LargeAnswer(), config_of(), drain=1, write_timeout=5)
+        yield partial(server, client.scope, client.receive, HTTPStream(client).app_send)
+
+
+@virtual_time
+async def test_over_http2_an_answer_is_passed_on_in_pieces():
+    client = HypercornH2()
+    async with serving_over_http2(client) as serve_request:
+        await serve_request()
+    assert [len(chunk) for chunk in client.chunks] == [MAX_PIECE_SIZE, 100_000 - MAX_PIECE_SIZE]
+    assert client.body == b"x" * 100_000
+    assert client.complete
+
+
+@virtual_time
+async def test_over_http2_a_client_that_grants_no_window_is_given_up():
+    client = HypercornH2()
+    client.starved = True
+    async with serving_over_http2(client) as serve_request:
+        await serve_request()
+    assert client.protocol.resets == [(1, 8)]
+    assert not client.server.socket.closed.is_set()
+    assert trio.current_time() == 5
 
 
 # Requests, with what hypercorn has inside.

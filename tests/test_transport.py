@@ -1,6 +1,7 @@
 """The connection below ASGI: found behind any ``send``, and let go of on every way out."""
 
 import logging
+import signal
 import socket
 from contextlib import closing, contextmanager
 from functools import partial
@@ -25,6 +26,7 @@ from fake_servers import (
     HypercornH2,
     HypercornH3,
     Uvicorn,
+    UvicornH2,
 )
 from fakes import FakeClient, Recorder, serving
 from trio_sse import (
@@ -244,6 +246,7 @@ async def test_a_client_that_does_not_take_the_end_has_the_send_timeout_for_it()
     client.transport.buffered = 1
     await client.call(EventSourceResponse(one, send_timeout=5, on_close=closed))
     assert client.transport.aborted
+    assert client.transport.limits[-1] == {}
     assert closed.reasons == [CloseReason.SEND_TIMEOUT]
 
 
@@ -281,6 +284,44 @@ async def test_over_http2_nothing_more_is_sent_until_the_client_has_taken_what_w
         client.buffer.take()
         await client.wait_for(lambda client: client.complete)
     assert len(client.chunks) == 3
+
+
+async def test_over_http2_a_connection_that_is_slow_is_not_broken_for_one_stream():
+    client, closed = HypercornH2(), Recorder()
+    client.starved = client.protocol.blocked = True
+
+    async def take():
+        await anyio.sleep(5 + SEND_GRACE / 2)
+        client.server.socket.acknowledged += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(take)
+        group.start_soon(client.call, EventSourceResponse(two, send_timeout=5, on_close=closed))
+        await anyio.sleep(6)
+        assert closed.reasons == [CloseReason.SEND_TIMEOUT]
+        assert client.protocol.resets == [(1, 8)]
+        assert not client.server.socket.closed.is_set()
+        client.server.socket.closed.set()  # the reset goes out in its own time
+
+
+async def test_over_http2_several_responses_to_one_request_are_paced_once():
+    client = HypercornH2()
+    stream = HTTPStream(client)
+    for _ in range(2):
+        find(client, stream.app_send)
+        paced = stream.send
+    assert paced is stream.send
+    assert paced._send == client.protocol.stream_send
+
+
+async def test_over_http2_on_uvicorn_it_is_the_stream_that_is_reset():
+    client = UvicornH2()
+    client.keep_alive = False
+    async with serving(client, EventSourceResponse(endless)):
+        await client.wait_for_body(b"first")
+    assert client.aborted == 1
+    assert not client.transport.aborted
+    assert not client.complete
 
 
 async def test_over_http2_a_connection_that_takes_not_even_a_reset_is_broken():
@@ -510,6 +551,72 @@ async def test_a_server_that_leaves_while_the_program_drains_does_not_undo_it():
     assert is_draining()
 
 
+@pytest.mark.parametrize("told_by", ["its protocol", "who handles SIGTERM"])
+async def test_a_stream_that_starts_when_uvicorn_is_already_leaving_ends_too(told_by, monkeypatch):
+    client = Uvicorn()
+    client.scope["headers"] = [(b"host", b"test")]
+    if told_by == "its protocol":
+        client.keep_alive = False
+    else:
+        server = SimpleNamespace(should_exit=True, __self__=None)
+        handler = SimpleNamespace(__self__=server)
+        monkeypatch.setattr(signal, "getsignal", lambda number: handler)
+    await client.call(EventSourceResponse(endless, farewell=FAREWELL))
+    assert client.data == ["bye"] or client.data == ["first", "bye"]
+    assert client.complete
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [{"http_version": "1.0"}, {"headers": [(b"host", b"test"), (b"connection", b"Close")]}],
+    ids=repr,
+)
+async def test_a_client_that_does_not_keep_its_connection_is_no_sign_of_leaving(asks):
+    client = Uvicorn()
+    client.keep_alive = False
+    client.scope |= asks
+    async with serving(client, EventSourceResponse(endless)):
+        await client.wait_for_body(b"first")
+        await anyio.sleep(10)
+        assert not is_draining()
+
+
+async def test_streams_of_one_protocol_that_overlap_are_all_told():
+    clients = [Uvicorn() for _ in range(3)]
+    transport = clients[0].transport
+    async with anyio.create_task_group() as group:
+        for client in clients:
+            client.transport = transport
+            group.start_soon(client.call, EventSourceResponse(endless, farewell=FAREWELL))
+            await client.wait_for_body(b"first")
+        clients[0].gone.set()
+        await anyio.sleep(1)
+        transport.shutdown()
+    assert [client.complete for client in clients] == [False, True, True]
+    assert not {"shutdown", "eof_received"} & {*vars(transport)}
+
+
+async def test_a_hook_that_somebody_has_wrapped_stays_and_does_nothing():
+    client, calls = Uvicorn(), []
+    async with serving(client, EventSourceResponse(endless)):
+        await client.wait_for_body(b"first")
+        ours = client.transport.shutdown
+        client.transport.shutdown = lambda: calls.append(ours())
+    client.transport.shutdown()
+    assert calls == [None]
+    assert client.transport.calls == ["shutdown"]
+    assert not is_draining()
+
+
+async def test_a_server_that_cannot_be_heard_of_after_all_is_served_without(caplog):
+    caplog.set_level(logging.DEBUG, "trio_sse")
+    client = Hypercorn()
+    client.context.terminated = SimpleNamespace(wait=None)
+    await client.call(EventSourceResponse(one))
+    assert client.complete
+    assert "cannot be heard of" in caplog.text
+
+
 async def test_uvicorn_has_its_own_methods_back_after_the_stream():
     client = Uvicorn()
     before = client.transport.shutdown
@@ -541,6 +648,7 @@ async def test_uvicorn_has_what_somebody_else_put_there_back_after_the_stream():
         ({"send_timeout": 20}, [40_000]),
         ({"send_timeout": 5, "tcp_user_timeout": 2.5}, [2500]),
         ({"tcp_user_timeout": 0.0001}, [1]),
+        ({"send_timeout": 2e6}, [2**31 - 1]),
         ({"send_timeout": 5, "tcp_user_timeout": 0}, []),
         ({}, []),
     ],
@@ -686,6 +794,19 @@ async def test_a_wrapper_of_the_app_leads_to_the_connection_whatever_is_between(
     assert named(find(client, print, print)) == "UvicornConnection"
 
 
+async def test_of_several_wrappers_the_outermost_is_nearest_to_the_server():
+    scope = with_send({}, print)
+    assert with_send(scope, repr) is scope
+
+
+async def test_the_handshake_of_a_websocket_is_not_looked_behind(caplog):
+    caplog.set_level(logging.DEBUG, "trio_sse")
+    client = Uvicorn()
+    client.scope["type"] = "websocket"
+    assert named(find(client)) == "Connection"
+    assert caplog.messages == []
+
+
 async def test_a_scope_keeps_the_extensions_that_it_has():
     scope = with_send({"extensions": {"other": {}}}, print)
     assert scope["extensions"] == {"other": {}, "trio_sse": {"send": print}}
@@ -700,10 +821,21 @@ async def test_what_cannot_be_examined_is_nothing_and_says_why(caplog):
         async def send(self, message):
             pass
 
+    class Enigmatic:
+        @property
+        def __self__(self):
+            raise OSError("never")
+
+        def __call__(self):
+            pass
+
     caplog.set_level(logging.DEBUG, "trio_sse")
     assert named(find(FakeClient(), Treacherous().send)) == "Connection"
-    assert "could not be examined" in caplog.text
+    assert "is not what it was" in caplog.text
     assert "gotcha" in caplog.text
+    assert named(find(FakeClient(), Enigmatic())) == "Connection"
+    assert "could not be examined" in caplog.text
+    assert "never" in caplog.text
 
 
 async def test_what_was_found_is_logged_once(caplog):
@@ -714,12 +846,14 @@ async def test_what_was_found_is_logged_once(caplog):
 
 
 @pytest.mark.parametrize("server", [Hypercorn, HypercornH2])
+@pytest.mark.parametrize("addresses", [None, ("127.0.0.1", 1)])
 async def test_a_server_that_has_changed_is_told_of_once_with_what_to_do(
-    server, monkeypatch, caplog
+    server, addresses, monkeypatch, caplog
 ):
     monkeypatch.setattr(HTTPStream, "__module__", "hypercorn.protocol.http_stream")
     for _ in range(2):
         client = server()
+        client.scope |= {"server": addresses, "client": addresses}
         client.protocol.send = None
         await client.call(EventSourceResponse(one))
         assert client.data == ["one"]
@@ -727,6 +861,7 @@ async def test_a_server_that_has_changed_is_told_of_once_with_what_to_do(
     [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "this version of hypercorn is not known" in record.getMessage()
     assert "app = trio_sse.DrainMiddleware(app)" in record.getMessage()
+    assert ("no timeout" in record.getMessage()) == (addresses is None)
 
 
 @pytest.mark.parametrize("missing", ["get_extra_info", "abort"])
@@ -749,7 +884,7 @@ async def test_internals_that_break_later_do_not_raise_into_a_stream(caplog):
     client, closed = HypercornH2(), Recorder()
     async with serving(client, EventSourceResponse(endless, on_close=closed)):
         await client.wait_for_body(b"first")
-        client.protocol._flush = None
+        client.protocol._window_updated = None
         del client.server.stream
     assert closed.reasons == [CloseReason.CANCELLED]
     assert "the connection could not be let go of" in caplog.text
@@ -857,7 +992,8 @@ async def test_a_stream_of_which_nothing_is_known_is_only_cancelled():
     assert anyio.current_time() == 5
 
 
-async def test_over_http2_granian_breaks_a_stream_whose_producer_raised(monkeypatch):
+@pytest.mark.parametrize("headers", [[], [(b"x-forwarded-for", b"192.0.2.1")]], ids=repr)
+async def test_over_http2_granian_breaks_a_stream_whose_producer_raised(headers, monkeypatch):
     class Granian(FakeClient):
         pass
 
@@ -867,6 +1003,7 @@ async def test_over_http2_granian_breaks_a_stream_whose_producer_raised(monkeypa
     monkeypatch.setattr(Granian, "__module__", "granian._granian")
     client = Granian(http_version="2")
     client.scope |= {"server": ("127.0.0.1", "80"), "client": ("127.0.0.1", "1")}
+    client.scope |= {"headers": headers}
     with pytest.raises(ValueError, match="no"):
         await client.call(EventSourceResponse(fail))
     assert not client.complete

@@ -1,11 +1,12 @@
 """The wrapper of an app, for what a response cannot find out by itself."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from ._arguments import check_seconds
 from ._drain import DEFAULT_GRACE, run_streams
-from ._outcome import alone
+from ._outcome import errors_alone
 from ._runtime import Runtime, current_runtime
 from ._signals import die_of_sigterm, overheard
 from ._transport import with_send, worker_above
@@ -61,24 +62,24 @@ class DrainMiddleware:
         runtime, streams = current_runtime(), run_streams()
         told = Told(runtime)
         call_soon = runtime.caller_from_threads()
-        raised: BaseException | None = None
         try:
-            with overheard(lambda fatal: call_soon(told.tell, fatal)):
+            with errors_alone(), overheard(lambda fatal: call_soon(told.tell, fatal)):
                 async with runtime.open_nursery() as nursery:
                     nursery.start_soon(self._leave, told)
                     nursery.start_soon(self._follow_worker, told)
-                    await self._app(scope, receive, send)
+                    await self._app(scope, partial(self._receive, told, receive), send)
                     nursery.cancel_scope.cancel()
-        except BaseException as error:
-            raised = alone(error)
         finally:
             if told.draining:
                 streams.release()
-        if raised is not None:
-            try:
-                raise raised
-            finally:
-                del raised
+
+    async def _receive(self, told: "Told", receive: Receive) -> MutableMapping[str, Any]:
+        """Hold back the shutdown of the app while streams still need what it has."""
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            self._drain(told)
+            await run_streams().leave(self._grace)
+        return message
 
     async def _leave(self, told: "Told") -> None:
         await told.heard.wait()

@@ -1,15 +1,31 @@
 """What comes out of a nursery, and in which shape it leaves."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import cast
 
 from ._runtime import Runtime
 
 
-def alone(error: BaseException) -> BaseException:
-    """Return what a group of one holds; a group of several as it is."""
+@contextmanager
+def errors_alone() -> Generator[None, None, None]:
+    """Let what comes out of a nursery out of a group of one; a group of several stays."""
+    raised: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        raised = _alone(error)
+    if raised is not None:
+        try:
+            raise raised
+        finally:
+            del raised
+
+
+def _alone(error: BaseException) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        return alone(group.exceptions[0]) if len(group.exceptions) == 1 else group
+        return _alone(group.exceptions[0]) if len(group.exceptions) == 1 else group
     return error
 
 

@@ -17,7 +17,7 @@ from ._arguments import (
     header_pairs,
 )
 from ._close_reason import CloseReason
-from ._drain import run_streams
+from ._drain import FAREWELL_TIMEOUT, run_streams
 from ._event import ServerSentEvent
 from ._fields import DEFAULT_SEPARATOR
 from ._instrument import Observer
@@ -220,6 +220,7 @@ class EventSourceResponse(Response):
         source = self._content.open(runtime, self._source_options)
         observer = Observer(self._instrument, scope)
         status, options, multiplexed = self.status_code, self._options, False
+        timeout = self._send_timeout
         reason: CloseReason | None = None
         if scope["type"] == "websocket":
             send, status = _deny(scope, send), 403
@@ -228,15 +229,12 @@ class EventSourceResponse(Response):
             source, options = NoSource(runtime, source), options.without_events()
         elif streams.is_draining():
             # Softly: an error status would stop a browser for good.
-            status, reason = 200, CloseReason.SHUTDOWN
+            status, reason, timeout = 200, CloseReason.SHUTDOWN, FAREWELL_TIMEOUT
             source, options = NoSource(runtime, source), options.for_refusal()
         else:
             multiplexed = scope.get("http_version", "1.1") >= "2"
-        connection = find_connection(runtime, scope, receive, send)
-        connection.set_up(self._tcp_user_timeout)
-        writer = Writer(
-            runtime, send, self._send_timeout, observer, status, self.raw_headers, connection
-        )
+        connection = find_connection(runtime, scope, receive, send, self._tcp_user_timeout)
+        writer = Writer(runtime, send, timeout, observer, status, self.raw_headers, connection)
         stream = Stream(
             runtime,
             source,

@@ -51,8 +51,12 @@ class Ear:
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
+        fatal = self._former is signal.SIG_DFL
         if self._open:
-            self._then(self._former is signal.SIG_DFL)
+            self._then(fatal)
+        elif fatal:  # somebody has put this handler back, or calls it, after its time
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         if callable(self._former):
             self._former(number, frame)
 

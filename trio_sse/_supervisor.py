@@ -299,8 +299,13 @@ class Stream:
                 await self._hear_disconnect()
 
     async def _watch_server(self) -> None:
-        await self._connection.watch(self._client_left)
-        run_streams().begin_draining(DEFAULT_GRACE)
+        try:
+            await self._connection.watch(self._client_left)
+        except Exception:
+            # What a server has inside may change; a stream must not fail for it.
+            logger.debug("the server's shutdown cannot be heard of", exc_info=True)
+        else:
+            run_streams().begin_draining(DEFAULT_GRACE)
 
     async def _stop_later(self, grace: float) -> None:
         await self._runtime.sleep(grace)

@@ -14,8 +14,8 @@ from ._transport import Connection
 # is on its way, and little beside any timeout.
 SEND_GRACE = 0.1
 
-# What the reset of one stream gets on a connection that others share. If the connection
-# takes not even that, nothing else will ever pass on it.
+# What the reset of one stream gets on a connection that others share. If the peer has then
+# taken nothing at all since its stream was cut, nothing else will ever pass either.
 RESET_TIMEOUT = 0.2
 
 logger = logging.getLogger("trio_sse")
@@ -189,14 +189,16 @@ class Writer:
         whole = self._finished and not self._interrupted
         if whole or not self._begun or not self._connection.reachable:
             return False
+        taken = self._connection.acknowledged()
         with self._runtime.CancelScope(shield=True):
             settled = await self._does_in(SEND_GRACE, self._settle)
             if settled and (client_left or self._finished or not self._connection.resets):
                 return False
-            if self._connection.resets and await self._does_in(
-                RESET_TIMEOUT, self._connection.reset
-            ):
-                return False
+            if self._connection.resets:
+                if await self._does_in(RESET_TIMEOUT, self._connection.reset):
+                    return False
+                if self._connection.acknowledged() != taken:
+                    return False  # slow, but alive: the reset is on its way
             await self._does_in(RESET_TIMEOUT, self._connection.abort)
             return True
 
@@ -247,15 +249,10 @@ class Writer:
         if connection.closed():
             raise ClientGone
         self._begun = self._interrupted = True
+        await self._send(message)
         if self.finishing:
-            await connection.prepare_end()
-            await self._send(message)
             self._finished = True
             await connection.flushed(interrupted=False)
-        else:
-            await self._send(message)
-            if connection.paced and message.get("body"):
-                await connection.drained()
         self._interrupted = False
 
     def _disarm(self) -> None:

@@ -10,7 +10,8 @@ hypercorn is changed.
 
 import signal
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import hypercorn.trio
@@ -20,8 +21,16 @@ from hypercorn.trio.tcp_server import TCPServer
 
 from ._arguments import check_seconds
 from ._drain import DEFAULT_GRACE, run_streams
-from ._outcome import alone
-from ._transport import discard_on_close, server_of, with_send
+from ._outcome import errors_alone
+from ._runtime import current_runtime
+from ._transport import (
+    Connection,
+    break_socket,
+    find_connection,
+    server_of,
+    socket_below,
+    with_send,
+)
 
 __all__ = ["serve"]
 
@@ -67,20 +76,13 @@ class WriteDeadline:
                 with trio.move_on_after(self._seconds) as scope:
                     await self._stream.send_all(view[start : start + MAX_PIECE_SIZE])
                 if scope.cancelled_caught:
-                    abort(self._stream)
+                    break_socket(socket_below(self._stream))
                     raise trio.BrokenResourceError(f"nothing taken for {self._seconds:g} seconds")
 
     async def aclose(self) -> None:
         """Close; with TLS that writes something too."""
         with trio.move_on_after(self._seconds):
             await self._stream.aclose()
-
-
-def abort(stream: Any) -> None:
-    """Break the connection of a stream of trio now, with or without TLS."""
-    sock = getattr(stream, "transport_stream", stream).socket
-    discard_on_close(sock)
-    sock.close()
 
 
 def connections_below(task: trio.lowlevel.Task) -> Iterator[Any]:
@@ -114,25 +116,15 @@ class Server:
         self._drain = drain
         self._write_timeout = write_timeout
         self._leaving = trio.Event()
-        self._left = trio.Event()
 
     async def run(self, shutdown_trigger: Trigger | None, task_status: Any) -> None:
         """Serve until told to leave."""
-        raised: BaseException | None = None
-        try:
-            with ExitStack() as self._stack:
-                if shutdown_trigger is None:
-                    signals = self._stack.enter_context(trio.open_signal_receiver(*_stops()))
-                    await self._serve(task_status, self._hear, signals)
-                else:
-                    await self._serve(task_status, self._wait_for, shutdown_trigger)
-        except BaseException as error:
-            raised = alone(error)
-        if raised is not None:
-            try:
-                raise raised
-            finally:
-                del raised
+        with errors_alone(), ExitStack() as self._stack:
+            if shutdown_trigger is None:
+                signals = self._stack.enter_context(trio.open_signal_receiver(*_stops()))
+                await self._serve(task_status, self._hear, signals)
+            else:
+                await self._serve(task_status, self._wait_for, shutdown_trigger)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request: what hypercorn calls."""
@@ -140,16 +132,32 @@ class Server:
             await self._app(scope, receive, send)
             return
         self._guard(send)
-        await self._app(with_send(scope, send), receive, send)
+        scope = with_send(scope, send)
+        if scope["type"] == "http" and scope.get("http_version") == "2":
+            connection = find_connection(current_runtime(), scope, receive, send)
+            send = partial(self._send, connection, send)
+        await self._app(scope, receive, send)
+
+    async def _send(self, connection: Connection, send: Any, message: Any) -> None:
+        """Send, with a deadline for each piece of a body, over a stream of HTTP/2.
+
+        A client that grants the stream no window leaves nothing to be written, and so no
+        deadline for that.
+        """
+        for piece in _pieces(message):
+            with trio.move_on_after(self._write_timeout) as scope:
+                await send(piece)
+            if scope.cancelled_caught:
+                with trio.move_on_after(self._write_timeout):
+                    await connection.reset()
+                return  # as for any client that is gone
 
     def _guard(self, send: Any) -> None:
         """Give the connection that a request came on its deadline, once."""
-        try:
+        with suppress(AttributeError):  # HTTP/3, or a hypercorn that is not known
             server = server_of(send.__self__)
-        except AttributeError:  # HTTP/3, or a hypercorn that is not known
-            return
-        if not isinstance(server.stream, WriteDeadline):
-            server.stream = WriteDeadline(server.stream, self._write_timeout)
+            if not isinstance(server.stream, WriteDeadline):
+                server.stream = WriteDeadline(server.stream, self._write_timeout)
 
     async def _serve(
         self, task_status: Any, wait_for_end: Callable[[Any], Awaitable[None]], end: Any
@@ -186,19 +194,31 @@ class Server:
             self._stack.callback(streams.release)
             await streams.leave(self._drain)
         finally:
-            self._left.set()  # also if hypercorn ends by itself, and asks no more
+            self._leaving.set()  # also if hypercorn ends by itself, and asks no more
 
     async def _stop_hard(self, serving: trio.lowlevel.Task) -> None:
-        """Break what is still there after hypercorn has cancelled it, or is cancelled itself."""
+        """Break what is still there when all time is up, or hypercorn itself is cancelled."""
         try:
-            await self._left.wait()
-            await trio.sleep(self._config.graceful_timeout)
+            await self._leaving.wait()
+            await trio.sleep(self._drain + self._config.graceful_timeout)
         finally:
             if any(connections_below(serving)):
                 with trio.CancelScope(shield=True):
                     await trio.sleep(HARD_STOP_DELAY)
             for stream in tuple(connections_below(serving)):
-                abort(stream)
+                break_socket(socket_below(stream))
+
+
+def _pieces(message: Any) -> Iterator[Any]:
+    """Yield a message, a long body of it in several."""
+    body = message.get("body", b"")
+    if len(body) <= MAX_PIECE_SIZE:
+        yield message
+        return
+    more = {**message, "more_body": True}
+    for start in range(0, len(body), MAX_PIECE_SIZE):
+        last = start + MAX_PIECE_SIZE >= len(body)
+        yield {**(message if last else more), "body": body[start : start + MAX_PIECE_SIZE]}
 
 
 def _stops() -> set[int]:

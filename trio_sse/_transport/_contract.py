@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
@@ -10,6 +11,11 @@ from .._runtime import Runtime
 
 # Of tcp_info's states; anything later means that one of the sides has closed.
 _ESTABLISHED = 1
+
+# Where tcp_info has how many bytes the peer has acknowledged.
+_BYTES_ACKED = slice(120, 128)
+
+_LONGEST_USER_TIMEOUT = 2**31 - 1
 
 
 class Connection:
@@ -26,8 +32,6 @@ class Connection:
     """Whether `abort` can do anything."""
     resets: ClassVar[bool] = False
     """Whether `reset` can end this stream and spare others on the same connection."""
-    paced: ClassVar[bool] = False
-    """Whether `drained` has to be waited for after each body message."""
     watches: ClassVar[bool] = False
     """Whether `watch` knows anything."""
     breaks_by_itself: ClassVar[bool] = False
@@ -45,9 +49,6 @@ class Connection:
         Blocks while the connection takes nothing.
         """
 
-    async def drained(self) -> None:
-        """Block until a body message has left the server, where its own `send` does not."""
-
     async def flushed(self, *, interrupted: bool) -> None:
         """Block until the kernel has all that was sent.
 
@@ -57,9 +58,6 @@ class Connection:
         if interrupted:
             await self.runtime.sleep_forever()  # nobody can tell, so it never is
 
-    async def prepare_end(self) -> None:
-        """Be told that the final message comes next."""
-
     def closed(self) -> bool:
         """Tell whether the connection is gone, as far as that costs nothing to know."""
         return False
@@ -67,6 +65,10 @@ class Connection:
     def peer_left(self) -> bool:
         """Tell whether the peer has closed its side, also while the server does not read."""
         return False
+
+    def acknowledged(self) -> int:
+        """Count what the peer has taken so far; 0 where that is not known."""
+        return 0
 
     def set_up(self, user_timeout: float) -> None:
         """Set the options of the socket that a stream wants.
@@ -130,11 +132,18 @@ class SocketConnection(Connection):
 
     def peer_left(self) -> bool:
         """Ask the kernel, since a server that holds back a pipelined request does not."""
+        state = self._tcp_info(1)
+        return state != b"" and state[0] != _ESTABLISHED
+
+    def acknowledged(self) -> int:
+        """Ask the kernel."""
+        return int.from_bytes(self._tcp_info(_BYTES_ACKED.stop)[_BYTES_ACKED], sys.byteorder)
+
+    def _tcp_info(self, size: int) -> bytes:
         try:
-            info = self.wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        except (AttributeError, OSError):
-            return False  # not Linux, not TCP, or closed, which is noticed anyway
-        return bool(info[0] != _ESTABLISHED)
+            return bytes(self.wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size))
+        except Exception:
+            return b""  # not Linux, not TCP, or closed, for which each library has its error
 
     def set_up(self, user_timeout: float) -> None:
         """Tell the kernel, where it takes that."""
@@ -145,7 +154,7 @@ class SocketConnection(Connection):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limit)
         with suppress(AttributeError, OSError):
             if user_timeout:
-                milliseconds = max(1, round(user_timeout * 1000))
+                milliseconds = min(max(1, round(user_timeout * 1000)), _LONGEST_USER_TIMEOUT)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -47,26 +47,22 @@ class DescriptorConnection(Connection):
 
     async def abort(self) -> None:
         """Break the connection, if exactly one socket has both addresses."""
-        found = [sock for sock in _sockets() if self._is_at(sock)]
-        if len(found) == 1:
-            discard_on_close(found[0])  # when the server closes its own descriptor
-            with suppress(OSError):
-                found[0].shutdown(socket.SHUT_RDWR)
-        else:
-            logger.debug("%d sockets connect %s and %s", len(found), self._local, self._remote)
-        for sock in found:
-            sock.close()
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(sock) for sock in _sockets()]
+            found = [sock for sock in sockets if self._is_at(sock)]
+            if len(found) == 1:
+                discard_on_close(found[0])  # when the server closes its own descriptor
+                with suppress(OSError):
+                    found[0].shutdown(socket.SHUT_RDWR)
+            else:
+                logger.debug("%d sockets connect %s and %s", len(found), self._local, self._remote)
 
     def _is_at(self, sock: socket.socket) -> bool:
-        """Tell whether a socket is the one, and close it if it is not."""
-        with suppress(OSError):
-            if (_address(sock.getsockname()), _address(sock.getpeername())) == (
-                self._local,
-                self._remote,
-            ):
-                return True
-        sock.close()
-        return False
+        try:
+            local, remote = _address(sock.getsockname()), _address(sock.getpeername())
+        except OSError:
+            return False  # it is not connected
+        return (local, remote) == (self._local, self._remote)
 
 
 class GranianConnection(DescriptorConnection):
@@ -75,6 +71,14 @@ class GranianConnection(DescriptorConnection):
     __slots__ = ()
 
     name = "the socket of granian with the addresses of the request"
+    breaks_by_itself = True
+
+
+class HiddenGranianConnection(Connection):
+    """granian behind a proxy, or over a Unix socket."""
+
+    __slots__ = ()
+
     breaks_by_itself = True
 
 
@@ -104,12 +108,14 @@ def _address(pair: Any) -> Address | None:
     return str(getattr(ip, "ipv4_mapped", None) or ip), port
 
 
-def recognise(runtime: Runtime, scope: Any, *, granian: bool) -> DescriptorConnection | None:
-    """Return the connection of a request, if its addresses can be those of a socket here."""
+def recognise(runtime: Runtime, scope: Any, *, granian: bool) -> Connection:
+    """Return the connection of a request, whose addresses may be those of a socket here."""
     local, remote = _address(scope.get("server")), _address(scope.get("client"))
-    if local is None or remote is None or not os.path.isdir(DESCRIPTORS):
-        return None
-    if any(name.lower().startswith(_FORWARDED) for name, _ in scope.get("headers") or ()):
-        return None
+    if local is None or remote is None or _is_forwarded(scope) or not os.path.isdir(DESCRIPTORS):
+        return HiddenGranianConnection(runtime) if granian else Connection(runtime)
     kind = GranianConnection if granian else DescriptorConnection
     return kind(runtime, local, remote)
+
+
+def _is_forwarded(scope: Any) -> bool:
+    return any(name.lower().startswith(_FORWARDED) for name, _ in scope.get("headers") or ())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from .._runtime import Runtime
+from .._runtime import Event, Runtime
 from ._contract import Connection, SocketConnection
 from ._wires import TransportWire, TrioWire
 
@@ -54,7 +54,6 @@ class HypercornH2Connection(HypercornConnection):
 
     name = "hypercorn's HTTP/2 stream"
     resets = True
-    paced = True
 
     def __init__(self, runtime: Runtime, stream: Any, server: Any) -> None:
         super().__init__(runtime, stream, server)
@@ -62,23 +61,21 @@ class HypercornH2Connection(HypercornConnection):
         self._buffers = self._protocol.stream_buffers
         self._id = stream.stream_id
         self._probe()
+        if not isinstance(stream.send, PacedSend):
+            stream.send = PacedSend(stream.send, self._buffers, self._id)
 
     def _probe(self) -> None:
         """Raise now, rather than in mid-stream, if something is not as it was."""
         buffer, protocol = self._buffers[self._id], self._protocol
         _ = buffer.buffer, buffer.drain, buffer.close, buffer._is_empty.clear
         _ = protocol.connection.reset_stream, protocol._window_updated, protocol._flush
+        _ = protocol.task_group.spawn
 
-    async def drained(self) -> None:
-        # Without this, the server takes all that it is given for a client that grants no
-        # window: its buffer counts as free again whenever the sender has looked at it.
+    async def flushed(self, *, interrupted: bool) -> None:
+        # What the transport holds below belongs to the other streams as well.
         buffer = self._buffers.get(self._id)
         if buffer is not None and buffer.buffer:
             await buffer.drain()
-
-    async def flushed(self, *, interrupted: bool) -> None:
-        await self.drained()
-        await super().flushed(interrupted=interrupted)
 
     async def prepare_end(self) -> None:
         # The final message waits until the buffer is empty, and then a server that is
@@ -95,7 +92,49 @@ class HypercornH2Connection(HypercornConnection):
         if buffer is not None:
             await buffer.close()  # wakes whoever waits for room, which will not come any more
         await self._protocol._window_updated(self._id)
-        await self._protocol._flush()
+        # In a task of the connection: what is taken from h2 to be sent has the frames of other
+        # streams too, and would be lost if this was cancelled while it waits for its turn.
+        sent = self.runtime.Event()
+        self._protocol.task_group.spawn(self._flush, sent)
+        await sent.wait()
+
+    async def _flush(self, sent: Event) -> None:
+        try:
+            await self._protocol._flush()
+        finally:
+            sent.set()
+
+
+class PacedSend:
+    """The ``send`` of one stream of HTTP/2, to which the client's flow control applies.
+
+    The server takes all that it is given for a client that grants no window: its buffer
+    counts as free whenever the task that sends has looked at it. And the end of a body waits
+    until the buffer is empty, which it may have been all along, before the task that sends
+    has seen the end; a server that is leaving then closes the connection first.
+
+    It takes the place of the method in the one object that stands for the stream.
+
+    Args:
+        send: hypercorn's own.
+        buffers: The buffers of the connection.
+        number: The stream's.
+    """
+
+    def __init__(self, send: Any, buffers: dict[int, Any], number: int) -> None:
+        self.__self__ = send.__self__  # what leads to the connection still does
+        self._send = send
+        self._buffers = buffers
+        self._number = number
+
+    async def __call__(self, event: Any) -> None:
+        """Pass an event on, and wait for what the server does not wait for."""
+        buffer, kind = self._buffers.get(self._number), type(event).__name__
+        if buffer is not None and kind == "EndBody":
+            await buffer._is_empty.clear()
+        await self._send(event)
+        if buffer is not None and kind == "Body" and buffer.buffer:
+            await buffer.drain()
 
 
 class HypercornH3Connection(Connection):

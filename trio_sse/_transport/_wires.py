@@ -29,18 +29,26 @@ class TrioWire:
 
     @property
     def socket(self) -> Any:
-        """Trio's socket, below TLS if there is any."""
-        stream = self._holder.stream
-        return getattr(stream, "transport_stream", stream).socket
+        """Trio's socket."""
+        return socket_below(self._holder.stream)
 
     def abort(self) -> None:
         """Close the socket, which wakes whoever waits for it."""
-        sock = self.socket
-        discard_on_close(sock)
-        sock.close()
+        break_socket(self.socket)
 
     async def flushed(self) -> None:
         """Return: trio's streams keep nothing back."""
+
+
+def socket_below(stream: Any) -> Any:
+    """Return the socket of one of trio's streams, below TLS if there is any."""
+    return getattr(stream, "transport_stream", stream).socket
+
+
+def break_socket(sock: Any) -> None:
+    """Close a socket and discard what the kernel still has to send."""
+    discard_on_close(sock)
+    sock.close()
 
 
 class TransportWire:
@@ -81,5 +89,7 @@ class TransportWire:
             return
         with suppress(OSError, RuntimeError):  # closed meanwhile, and then nothing is left
             self._transport.set_write_buffer_limits(high=1, low=0)
-            await self._drain()
-            self._transport.set_write_buffer_limits()
+            try:
+                await self._drain()
+            finally:
+                self._transport.set_write_buffer_limits()
