@@ -77,14 +77,6 @@ class HypercornH2Connection(HypercornConnection):
         if buffer is not None and buffer.buffer:
             await buffer.drain()
 
-    async def prepare_end(self) -> None:
-        # The final message waits until the buffer is empty, and then a server that is
-        # leaving closes the connection. It must not have been empty all along: the end
-        # of the stream is sent by another task, when that has looked at the buffer.
-        buffer = self._buffers.get(self._id)
-        if buffer is not None:
-            await buffer._is_empty.clear()
-
     async def reset(self) -> None:
         with suppress(Exception):  # the client may have closed it meanwhile
             self._protocol.connection.reset_stream(self._id, _H2_CANCEL)
