@@ -11,7 +11,6 @@ hypercorn is changed.
 import signal
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Any
 
 import hypercorn.trio
@@ -24,7 +23,6 @@ from ._drain import DEFAULT_GRACE, run_streams
 from ._outcome import errors_alone
 from ._runtime import current_runtime
 from ._transport import (
-    Connection,
     break_socket,
     find_connection,
     server_of,
@@ -37,14 +35,14 @@ __all__ = ["serve"]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 Trigger = Callable[[], Awaitable[object]]
 
-# Far more than any honest connection needs for nothing at all; as nginx has it, halved.
+# Far longer than a connection that works takes nothing; half of what nginx gives a client.
 DEFAULT_WRITE_TIMEOUT = 30.0
 
 # What is written with one deadline. A client that reads this much in `write_timeout`
 # makes progress: at 30 seconds, about 2 kB a second.
 MAX_PIECE_SIZE = 65536
 
-# How long after hypercorn has cancelled what is left the connections are broken.
+# What is cancelled gets so long to end by itself, before its connection is broken.
 HARD_STOP_DELAY = 0.2
 
 
@@ -72,7 +70,7 @@ class WriteDeadline:
             trio.BrokenResourceError: if the peer took nothing for too long.
         """
         with memoryview(data) as view:
-            for start in range(0, len(view), MAX_PIECE_SIZE):
+            for start in range(0, len(view) or 1, MAX_PIECE_SIZE):
                 with trio.move_on_after(self._seconds) as scope:
                     await self._stream.send_all(view[start : start + MAX_PIECE_SIZE])
                 if scope.cancelled_caught:
@@ -134,23 +132,31 @@ class Server:
         self._guard(send)
         scope = with_send(scope, send)
         if scope["type"] == "http" and scope.get("http_version") == "2":
-            connection = find_connection(current_runtime(), scope, receive, send)
-            send = partial(self._send, connection, send)
-        await self._app(scope, receive, send)
+            await self._serve_over_http2(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
-    async def _send(self, connection: Connection, send: Any, message: Any) -> None:
-        """Send, with a deadline for each piece of a body, over a stream of HTTP/2.
+    async def _serve_over_http2(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request with a deadline for each piece of the body of its response.
 
         A client that grants the stream no window leaves nothing to be written, and so no
         deadline for that.
         """
-        for piece in _pieces(message):
-            with trio.move_on_after(self._write_timeout) as scope:
-                await send(piece)
-            if scope.cancelled_caught:
-                with trio.move_on_after(self._write_timeout):
-                    await connection.reset()
-                return  # as for any client that is gone
+        connection = find_connection(current_runtime(), scope, receive, send)
+        with trio.CancelScope() as serving:
+
+            async def send_in_time(message: Any) -> None:
+                for piece in _pieces(message):
+                    with trio.move_on_after(self._write_timeout) as sending:
+                        await send(piece)
+                    if sending.cancelled_caught:
+                        serving.cancel()
+                        await trio.lowlevel.checkpoint()
+
+            await self._app(scope, receive, send_in_time)
+        if serving.cancelled_caught:
+            with trio.move_on_after(self._write_timeout):
+                await connection.reset()
 
     def _guard(self, send: Any) -> None:
         """Give the connection that a request came on its deadline, once."""

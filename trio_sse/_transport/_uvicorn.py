@@ -121,9 +121,11 @@ def _following(protocol: Any, name: str, then: Callable[[], object]) -> Generato
     Streams of one protocol overlap, and end in any order.
     """
     attributes = cast("dict[str, Any]", vars(protocol))
-    followed = attributes.get(name)
-    if not isinstance(followed, Followed):
-        followed = Followed(getattr(protocol, name), followed)
+    present = attributes.get(name)
+    if isinstance(present, Followed):
+        followed = present
+    else:
+        followed = Followed(getattr(protocol, name), present)
         setattr(protocol, name, followed)
     followed.followers.append(then)
     try:
