@@ -72,7 +72,8 @@ STARTED_OTHERWISE = (
     replace(
         UVICORN,
         name="uvicorn-2-workers",
-        command=(*UVICORN.command, "--workers", "2"),
+        # The parent leaves the sockets that it shares with its workers to the end of the process.
+        command=("-W", "ignore:unclosed:ResourceWarning", *UVICORN.command, "--workers", "2"),
         exit_code=0,
     ),
     replace(
