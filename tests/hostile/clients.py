@@ -163,9 +163,17 @@ class Pipelines(Peer):
         self.read_event()
 
     def close(self) -> None:
-        """Close with a FIN, which takes that everything was read."""
-        with suppress(OSError):
-            self._connection.settimeout(0)
+        """Close with a FIN, which takes that everything was read.
+
+        Right after a ping: the next is a whole interval away, and may not be the one that
+        only causes a reset for a third to meet.
+        """
+        timeout = self._connection.gettimeout()
+        with suppress(OSError):  # closed already
+            with suppress(BlockingIOError):
+                self._connection.settimeout(0)
+                self.receive()
+            self._connection.settimeout(timeout)
             self.receive()
         super().close()
 
