@@ -172,6 +172,7 @@ class Server:
             nursery.start_soon(wait_for_end, end)
             nursery.start_soon(self._stop_hard, trio.lowlevel.current_task())
             self._scope = nursery.cancel_scope
+            # hypercorn's type of an app has a dict of unknown contents in it.
             await hypercorn.trio.serve(  # pyright: ignore[reportUnknownMemberType]
                 self,
                 self._config,

@@ -7,7 +7,6 @@ network is touched, and when the last process in them has ended they are gone.
 import os
 import subprocess
 import sys
-from types import TracebackType
 from typing import Self
 
 from servers.process import TESTS, Process
@@ -81,12 +80,7 @@ class Network:
             raise NotPermittedError(self._end())
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._end()
 
     def forward(self, whether: bool) -> None:

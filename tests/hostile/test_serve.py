@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from signal import SIGINT, SIGUSR1
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -122,12 +121,7 @@ class Reader:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.join()
         self._peer.close()
 

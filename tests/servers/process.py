@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 TESTS = Path(__file__).parent.parent
@@ -64,12 +63,7 @@ class Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Ask it to end before it is made to, so that it can tidy up after itself."""
         self._popen.terminate()
         try:

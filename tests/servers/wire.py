@@ -5,7 +5,6 @@ Both have the same methods, and read no further than they are asked to.
 
 import socket
 import ssl
-from types import TracebackType
 from typing import Any, Self
 
 # For each read. Nothing waits for it to pass, unless a test is about to fail.
@@ -38,12 +37,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
