@@ -1,5 +1,6 @@
 """The wrapper of an app, for what a response cannot find out by itself."""
 
+import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ from ._arguments import check_seconds
 from ._drain import DEFAULT_GRACE, run_streams
 from ._outcome import errors_alone
 from ._runtime import Runtime, current_runtime
-from ._signals import die_of_sigterm, overheard
+from ._signals import die_of, overheard
 from ._transport import with_send, worker_above
 
 Scope = MutableMapping[str, Any]
@@ -88,7 +89,7 @@ class DrainMiddleware:
         await run_streams().leave(self._grace)
         await told.fatal.wait()
         if worker is None:
-            die_of_sigterm()
+            die_of(signal.SIGTERM)
         else:
             await worker.terminate.set()
 

@@ -55,8 +55,7 @@ class Ear:
         if self._open:
             self._then(fatal)
         elif fatal:  # somebody has put this handler back, or calls it, after its time
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            die_of(number)
         if callable(self._former):
             self._former(number, frame)
 
@@ -67,7 +66,7 @@ class Ear:
             signal.signal(self._number, self._former)
 
 
-def die_of_sigterm() -> None:
-    """End the process as SIGTERM does where nobody handles it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGTERM)
+def die_of(number: int) -> None:
+    """End the process as a signal does where nobody handles it."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

@@ -32,8 +32,8 @@ class UvicornConnection(SocketConnection):
 
     def _probe(self) -> None:
         """Raise now, rather than in mid-stream, if something is not as it was."""
-        protocol = self._protocol
-        _ = protocol.shutdown, protocol.eof_received, self.closed(), self._is_leaving()
+        cycle, protocol = self._cycle, self._protocol
+        _ = cycle.keep_alive, cycle.scope, protocol.shutdown, protocol.eof_received, self.closed()
         vars(protocol)
 
     def closed(self) -> bool:
