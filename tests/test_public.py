@@ -8,27 +8,36 @@ import sys
 import pytest
 
 import trio_sse
+import trio_sse.testing
+
+MODULES = [trio_sse, trio_sse.testing]
+EXPORTS = [
+    pytest.param(module, name, id=f"{module.__name__}.{name}")
+    for module in MODULES
+    for name in module.__all__
+]
 
 
-def test_all_is_sorted_and_complete():
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_is_sorted_and_complete(module):
     public = {
         name
-        for name, value in vars(trio_sse).items()
+        for name, value in vars(module).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert trio_sse.__all__ == sorted(public)
+    assert module.__all__ == sorted(public)
 
 
-@pytest.mark.parametrize("name", trio_sse.__all__)
-def test_exported_objects_say_that_they_belong_to_the_package(name):
-    exported = getattr(trio_sse, name)
-    assert exported.__module__ == "trio_sse"
+@pytest.mark.parametrize(("module", "name"), EXPORTS)
+def test_exported_objects_say_that_they_belong_to_the_package(module, name):
+    exported = getattr(module, name)
+    assert exported.__module__ == module.__name__
     assert inspect.getdoc(exported)
 
 
-@pytest.mark.parametrize("name", trio_sse.__all__)
-def test_public_methods_are_documented(name):
-    exported = getattr(trio_sse, name)
+@pytest.mark.parametrize(("module", "name"), EXPORTS)
+def test_public_methods_are_documented(module, name):
+    exported = getattr(module, name)
     for attribute, value in vars(exported).items() if inspect.isclass(exported) else ():
         if inspect.isfunction(value) and not attribute.startswith("_"):
             assert value.__doc__, attribute

@@ -20,6 +20,14 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
         )
 
 
+def check_count(name: str, value: object) -> None:
+    """Refuse what is not an int of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, not {value}")
+
+
 def check_callable(name: str, value: object) -> None:
     """Refuse what is given and cannot be called."""
     if value is not None and not callable(value):
@@ -36,6 +44,14 @@ def check_instance(name: str, value: object, kind: type) -> None:
     """Refuse what is not of the type."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+
+
+def check_key(name: str, value: object) -> None:
+    """Refuse what cannot be looked up."""
+    try:
+        hash(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be hashable: {error}") from None
 
 
 def check_media_type(media_type: object) -> None:

@@ -220,12 +220,43 @@ def encode_item(item: object, sep: str) -> bytes:
         ) from error
 
 
-def _encode_other(item: object, sep: str) -> bytes:
+def event_to_publish(item: object) -> ServerSentEvent:
+    """Return what a hub was given as an event that has no id yet.
+
+    Raises:
+        TypeError: for raw bytes, which cannot be given an id.
+        ValueError: for an event that brings an id.
+    """
     if isinstance(item, _BYTES):
-        return bytes(item)
+        raise TypeError(
+            f"event is {type(item).__name__}, and raw bytes cannot be given an id; "
+            "publish a ServerSentEvent, str or dict"
+        )
+    event = item if isinstance(item, ServerSentEvent) else _event_from(item)
+    if event.id is not None:
+        raise ValueError(
+            f"event has an id of its own ({event.id!r}), but the hub gives the ids: leave it out"
+        )
+    return event
+
+
+def with_id(event: ServerSentEvent, id_: str, sep: str) -> ServerSentEvent:
+    """Return the event with an id, which is known to be one; what is encoded stays so."""
+    copy = object.__new__(ServerSentEvent)
+    copy.__setstate__((event.data, event.event, id_, event.retry, event.comment))
+    encoded = f"id: {id_}{sep}".encode() + event.encode(sep)
+    copy._encoded = sep, encoded  # pyright: ignore[reportPrivateUsage]
+    return copy
+
+
+def _encode_other(item: object, sep: str) -> bytes:
+    return bytes(item) if isinstance(item, _BYTES) else _event_from(item).encode(sep)
+
+
+def _event_from(item: object) -> ServerSentEvent:
     if isinstance(item, dict):
-        return _event_from_dict(cast("Any", item)).encode(sep)
-    return ServerSentEvent(item if item is not None else "None").encode(sep)
+        return _event_from_dict(cast("Any", item))
+    return ServerSentEvent(item if item is not None else "None")
 
 
 def _event_from_dict(fields: dict[Any, Any]) -> ServerSentEvent:

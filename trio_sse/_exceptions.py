@@ -24,3 +24,11 @@ class EventTooLargeError(ValueError):
     The decoder that raised it stays failed: what follows in the stream can no
     longer be told apart from the event that was given up.
     """
+
+
+class AccessDeniedError(PermissionError):
+    """``authorize`` has refused a subscription, or it was revoked while that was asked.
+
+    A response answers it with 403. To answer otherwise, 401 for one, let ``authorize``
+    raise Starlette's ``HTTPException``.
+    """

@@ -14,6 +14,9 @@ DEFAULT_SEPARATOR = "\r\n"
 EVENT_ENDINGS = (b"\n\n", b"\r\r", b"\n\r", b"\n\r\n", b"\r\r\n")
 LONGEST_EVENT_ENDING = 3
 
+# Long enough for any path or pair of UUIDs; short beside an event.
+LONGEST_TOPIC = 512
+
 # stream = [ bom ] *event: one leading byte order mark is not part of the stream.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -58,6 +61,28 @@ def check_id(text: str) -> None:
         raise ValueError(
             f"id must not begin or end with white space, which a client would lose: {text!r}"
         )
+
+
+def check_event_name(name: str, value: object) -> None:
+    """Refuse what no listener can be registered for."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be str, the name of an event, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} must not be empty: it is the name of an event")
+    check_one_line(name, value)
+
+
+def check_topic(topic: object) -> None:
+    """Refuse what cannot be the topic of a hub: a line of text, of up to 512 bytes."""
+    if not isinstance(topic, str):
+        raise TypeError(f"topic must be str, not {type(topic).__name__}")
+    if not topic:
+        raise ValueError("topic must not be empty")
+    check_one_line("topic", topic)
+    if "\0" in topic:
+        raise ValueError(f"topic must not hold NUL: {topic!r}")
+    if len(topic.encode()) > LONGEST_TOPIC:
+        raise ValueError(f"topic must not be longer than {LONGEST_TOPIC} bytes: {topic[:40]!r}...")
 
 
 def split_lines(text: str) -> list[str]:

@@ -45,6 +45,6 @@ class StreamOptions:
             self, ping=0, data_sender_callable=None, max_age=None, retry=None, farewell=None
         )
 
-    def for_refusal(self) -> Self:
+    def for_refusal(self, retry: int | None) -> Self:
         """Return the options of a stream that only sends a client away for a while."""
-        return replace(self.without_events(), retry=spread_reconnection_time(self.retry))
+        return replace(self.without_events(), retry=spread_reconnection_time(retry))

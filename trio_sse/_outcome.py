@@ -2,19 +2,24 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from math import inf
 from typing import cast
 
 from ._runtime import Runtime
 
 
 @contextmanager
-def errors_alone() -> Generator[None, None, None]:
-    """Let what comes out of a nursery out of a group of one; a group of several stays."""
+def errors_alone(depth: float = inf) -> Generator[None, None, None]:
+    """Let what comes out of nurseries out of groups of one; a group of several stays.
+
+    Args:
+        depth: How many nurseries there are; a group that was raised inside of them stays.
+    """
     raised: BaseException | None = None
     try:
         yield
     except BaseException as error:
-        raised = _alone(error)
+        raised = _alone(error, depth)
     if raised is not None:
         try:
             raise raised
@@ -22,10 +27,10 @@ def errors_alone() -> Generator[None, None, None]:
             del raised
 
 
-def _alone(error: BaseException) -> BaseException:
-    if isinstance(error, BaseExceptionGroup):
+def _alone(error: BaseException, depth: float) -> BaseException:
+    if depth and isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        return _alone(group.exceptions[0]) if len(group.exceptions) == 1 else group
+        return _alone(group.exceptions[0], depth - 1) if len(group.exceptions) == 1 else group
     return error
 
 

@@ -1,9 +1,12 @@
 """The response that a Starlette endpoint returns."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Iterable, Mapping
+from functools import partial
+from math import ceil
+from typing import Any, cast
 
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -11,16 +14,20 @@ from ._abc import Instrument
 from ._arguments import (
     check_callable,
     check_instance,
+    check_key,
     check_media_type,
     check_seconds,
     check_status,
     header_pairs,
 )
+from ._backoff import spread_reconnection_time
 from ._close_reason import CloseReason
 from ._drain import FAREWELL_TIMEOUT, run_streams
 from ._event import ServerSentEvent
+from ._exceptions import AccessDeniedError
 from ._fields import DEFAULT_SEPARATOR
 from ._instrument import Observer
+from ._limit import OVERLOADED, ConnectionLimit
 from ._options import StreamOptions
 from ._runtime import current_runtime
 from ._source import DEFAULT_MAX_BUFFER_SIZE, Content, NoSource, SourceOptions
@@ -51,7 +58,8 @@ class EventSourceResponse(Response):
     Args:
         content: Where the events come from. A producer: ``async def producer(send)``,
             which owns ``send``, the sending half of a memory channel, and whose
-            return ends the stream. A receive channel of trio or anyio. An async
+            return ends the stream. A receive channel of trio or anyio. A
+            `Subscription`, which is entered before the headers are sent. An async
             iterable. An iterable, which is run in worker threads. Items are
             `ServerSentEvent`, ``str``, a dict of the keywords of `ServerSentEvent`,
             bytes that are already encoded, or anything else through ``str()``.
@@ -62,7 +70,8 @@ class EventSourceResponse(Response):
         background: Run after the stream, except after an error or a cancellation.
         ping: Seconds without a write after which a ping is sent; 15 by default, 0
             for none.
-        sep: What ends a line: CRLF by default, CR or LF.
+        sep: What ends a line: CRLF by default, CR or LF; for a subscription that of its
+            hub.
         ping_message_factory: Returns the `ServerSentEvent` to send as a ping, by
             default a comment; sync or async. Also called once before the headers
             are sent, to find a mistake in time.
@@ -97,6 +106,8 @@ class EventSourceResponse(Response):
             default one of 40 threads for all streams of the run. On asyncio a
             thread that was abandoned does not count.
         instrument: An `Instrument` to tell of this stream.
+        limit: A `ConnectionLimit` to take a slot of.
+        limit_key: Whose slot it is: a user's id, an address.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -140,6 +151,8 @@ class EventSourceResponse(Response):
         farewell: ServerSentEvent | None = None,
         sync_limit: Any = None,
         instrument: Instrument | None = None,
+        limit: ConnectionLimit | None = None,
+        limit_key: Hashable = None,
     ) -> None:
         check_status(status_code)
         check_media_type(media_type)
@@ -151,11 +164,15 @@ class EventSourceResponse(Response):
         check_seconds("tcp_user_timeout", tcp_user_timeout)
         if instrument is not None:
             check_instance("instrument", instrument, Instrument)
+        _check_limit(limit, limit_key)
         self._content = Content(content, preflight=preflight)
+        sep = self._content.separator(sep)
         self._called = False
         self._send_timeout = send_timeout
         self._tcp_user_timeout = tcp_user_timeout
         self._instrument = instrument
+        self._limit = limit
+        self._limit_key = limit_key
         self._source_options = SourceOptions(
             sep=sep,
             max_buffer_size=max_buffer_size,
@@ -198,6 +215,8 @@ class EventSourceResponse(Response):
 
         Raises:
             Exception: what the content raised, as itself.
+            HTTPException: before anything is sent: 403 if ``authorize`` of a subscription
+                refuses, 503 if there is no slot.
             RuntimeError: if the response is called again and its content can be
                 read only once.
         """
@@ -207,30 +226,70 @@ class EventSourceResponse(Response):
                 "return a new EventSourceResponse for each request"
             )
         self._called = True
-        stream = self._open_stream(scope, receive, send)
+        slot = self._take_slot(scope)
         try:
-            await stream.serve()
+            await self._serve(self._open_stream(scope, receive, send, full=slot is False))
         finally:
-            run_streams().remove(stream)
+            if self._limit is not None and slot:
+                self._limit.give_back(self._limit_key)
         if self.background is not None:
             await self.background()
 
-    def _open_stream(self, scope: Scope, receive: Receive, send: Send) -> Stream:
+    async def _serve(self, stream: Stream) -> None:
+        try:
+            await stream.serve()
+        except AccessDeniedError as error:
+            if stream.started:
+                raise
+            raise HTTPException(403) from error
+        finally:
+            run_streams().remove(stream)
+
+    def _take_slot(self, scope: Scope) -> bool | None:
+        """Tell whether there was a slot; None if none is needed."""
+        streams = scope["type"] == "http" and scope["method"].upper() != "HEAD"
+        if self._limit is None or not streams or run_streams().is_draining():
+            return None
+        return self._limit.take(self._limit_key)
+
+    async def _ask(self, scope: Scope) -> None:
+        """Raise if a GET would be refused."""
+        if self._limit is not None and not self._limit.has_room(self._limit_key):
+            await self._refuse(self._limit, scope)
+        if self._content.authorize is not None:
+            await self._content.authorize()
+
+    async def _refuse(self, limit: ConnectionLimit, scope: Scope) -> None:
+        """Raise, unless it is to be said by an event that there is no slot."""
+        answer = limit.answer(scope)
+        if isinstance(answer, Exception):
+            raise answer
+        if not answer:
+            seconds = ceil(spread_reconnection_time(limit.retry) / 1000)
+            raise HTTPException(503, "Too many event streams", {"Retry-After": str(seconds)})
+
+    def _open_stream(self, scope: Scope, receive: Receive, send: Send, *, full: bool) -> Stream:
         runtime, streams = current_runtime(), run_streams()
         source = self._content.open(runtime, self._source_options)
+        nothing = partial(NoSource, runtime, source)
         observer = Observer(self._instrument, scope)
         status, options, multiplexed = self.status_code, self._options, False
         timeout = self._send_timeout
         reason: CloseReason | None = None
         if scope["type"] == "websocket":
             send, status = _deny(scope, send), 403
-            source, options = NoSource(runtime, source), options.without_events()
+            source, options = nothing(), options.without_events()
         elif scope["method"].upper() == "HEAD":
-            source, options = NoSource(runtime, source), options.without_events()
+            source, options = nothing(ask=partial(self._ask, scope)), options.without_events()
         elif streams.is_draining():
             # Softly: an error status would stop a browser for good.
             status, reason, timeout = 200, CloseReason.SHUTDOWN, FAREWELL_TIMEOUT
-            source, options = NoSource(runtime, source), options.for_refusal()
+            source, options = nothing(), options.for_refusal(options.retry)
+        elif full and self._limit is not None:
+            status, reason, timeout = 200, CloseReason.OVERLOADED, FAREWELL_TIMEOUT
+            ask = partial(self._refuse, self._limit, scope)
+            source = nothing(ask=ask, said=OVERLOADED.encode(options.sep))
+            options = options.for_refusal(self._limit.retry)
         else:
             multiplexed = scope.get("http_version", "1.1") >= "2"
         connection = find_connection(runtime, scope, receive, send, self._tcp_user_timeout)
@@ -249,6 +308,17 @@ class EventSourceResponse(Response):
         if reason is None:
             streams.add(stream)
         return stream
+
+
+def _check_limit(limit: object, key: object) -> None:
+    if limit is None:
+        if key is not None:
+            raise ValueError("limit_key is of no use without limit")
+        return
+    check_instance("limit", limit, ConnectionLimit)
+    check_key("limit_key", key)
+    if key is None and cast("ConnectionLimit", limit).needs_key:
+        raise ValueError("limit_key must be given: the limit counts the streams of each key")
 
 
 def _default_user_timeout(send_timeout: float | None) -> float:

@@ -100,6 +100,11 @@ class Stream:
             )
             self._feeders = (*source.feeders, self._data_sender)
 
+    @property
+    def started(self) -> bool:
+        """Whether the headers have been sent."""
+        return self._writer.started
+
     async def serve(self) -> None:
         """Serve the stream to its end.
 
@@ -181,7 +186,7 @@ class Stream:
             nursery.start_soon(self._watch_server)
         for feeder in self._feeders:
             nursery.start_soon(self._feed, feeder)
-        await self._source.opened()
+        await self._source.opened(self.stop)
         await self._pinger.check()
         await self._writer.start()
         if self._options.ping:

@@ -1,4 +1,4 @@
-"""Where the events of a stream come from: four kinds of content, one contract."""
+"""Where the events of a stream come from: five kinds of content, one contract."""
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -7,13 +7,16 @@ from typing import Any, cast
 
 from .._arguments import check_buffer_size, check_limiter
 from .._event import ServerSentEvent
+from .._fields import DEFAULT_SEPARATOR
 from .._runtime import ReceiveChannel, Runtime, runtime_of_channel
+from .._subscription import Subscription, cursor_of
 from ._channel import ChannelSource
 from ._contract import MAX_CHUNK_SIZE, Source
 from ._feeder import Feeder
 from ._iteration import IterationSource
 from ._nothing import NoSource
 from ._producer import ProducerSource
+from ._subscription import SubscriptionSource
 from ._thread import ThreadSource
 
 __all__ = [
@@ -33,7 +36,7 @@ DEFAULT_MAX_BUFFER_SIZE = 16
 
 _KINDS = (
     "a producer (async def with one parameter, the send channel), a receive channel, "
-    "an async iterable or an iterable"
+    "a subscription, an async iterable or an iterable"
 )
 _SINGLE: tuple[type, ...] = (str, bytes, bytearray, memoryview, Mapping, ServerSentEvent)
 
@@ -58,27 +61,49 @@ class Content:
     """What a response was given to stream, checked, and not yet touched.
 
     Args:
-        content: One of the four kinds.
+        content: One of the five kinds.
         preflight: Whether it must be a producer that takes ``task_status``.
 
     Raises:
         TypeError: if it is none of the kinds, saying what to do about it.
     """
 
-    __slots__ = ("_content", "_open", "once")
+    __slots__ = ("_content", "_cursor", "_open", "once")
 
     def __init__(self, content: object, *, preflight: bool = False) -> None:
         self._content = content
         self._open = _opener(content)
+        self._cursor = cursor_of(content) if isinstance(content, Subscription) else None
+        if self._cursor is not None and self._cursor.entered:
+            raise _wrong(content, "the response enters a subscription: leave out the async with")
         if preflight and self._open is not _open_producer:
             raise TypeError("preflight needs a producer as content: nothing else can wait to start")
         if self._open is _open_producer:
             _check_parameters(cast("Callable[..., Any]", content), preflight)
         self.once = (
-            self._open is _open_channel
+            self._open in (_open_channel, _open_subscription)
             or hasattr(content, "__anext__")
             or isinstance(content, Iterator)
         )
+
+    @property
+    def authorize(self) -> Callable[[], Awaitable[None]] | None:
+        """What asks whether the client may have the content, if anything does."""
+        return None if self._cursor is None else self._cursor.authorize
+
+    def separator(self, wanted: str) -> str:
+        """Return what ends a line: what is wanted, unless the content has its own already.
+
+        Raises:
+            ValueError: if both differ from the default, and from each other.
+        """
+        if self._cursor is None or wanted == self._cursor.sep:
+            return wanted
+        if wanted != DEFAULT_SEPARATOR:
+            raise ValueError(
+                f"sep is {wanted!r}, but the hub writes {self._cursor.sep!r}: give it to open_hub"
+            )
+        return self._cursor.sep
 
     def open(self, runtime: Runtime, options: SourceOptions) -> Source:
         """Return the source for one stream; it starts nothing by itself."""
@@ -86,9 +111,11 @@ class Content:
 
 
 def _opener(content: Any) -> Callable[[Any, Runtime, SourceOptions], Source]:
-    """Tell what a content is; channels first, since they are async iterables too."""
+    """Tell what a content is; first those that are async iterables too."""
     if runtime_of_channel(content) is not None:
         return _open_channel
+    if isinstance(content, Subscription):
+        return _open_subscription
     _refuse_lookalikes(content)
     if isinstance(content, AsyncIterable):
         return _open_iteration
@@ -143,6 +170,10 @@ def _wrong(content: object, remedy: str) -> TypeError:
 def _open_channel(content: Any, runtime: Runtime, options: SourceOptions) -> Source:
     library = cast("Runtime", runtime_of_channel(content))
     return ChannelSource(runtime, cast("ReceiveChannel", content), library, options.sep)
+
+
+def _open_subscription(content: Subscription, runtime: Runtime, options: SourceOptions) -> Source:
+    return SubscriptionSource(cursor_of(content))
 
 
 def _open_producer(

@@ -1,8 +1,9 @@
 """Events from a memory channel that was handed in."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from .._close_reason import CloseReason
 from .._event import encode_item
 from .._runtime import CancelScope, ReceiveChannel, Runtime
 from ._feeder import Feeder
@@ -42,7 +43,7 @@ class ChannelSource:
         statistics = self._channel.statistics()
         return bool(statistics.current_buffer_used or statistics.tasks_waiting_send)
 
-    async def opened(self) -> None:
+    async def opened(self, end: Callable[[CloseReason], object], /) -> None:
         """Wait for nothing; refuse a channel that cannot work in this run."""
         await self._runtime.checkpoint()
         if self._library.name == "trio" and self._runtime.name != "trio":

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from .._close_reason import CloseReason
 from ._feeder import Feeder
 
 # Four TLS records, and what a socket buffer takes at once. An ASGI send
@@ -33,8 +34,13 @@ class Source(Protocol):
         """Whether `receive_some` would hand something over without waiting."""
         ...
 
-    async def opened(self) -> None:
-        """Wait until the headers may be sent. Always a checkpoint."""
+    async def opened(self, end: Callable[[CloseReason], object], /) -> None:
+        """Wait until the headers may be sent. Always a checkpoint.
+
+        Args:
+            end: For a content that ends the stream for a reason of its own: to be called
+                with the reason, at any time until the content is let go of.
+        """
         ...
 
     async def receive_some(self, limit: int) -> bytes:

@@ -2,8 +2,9 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from .._close_reason import CloseReason
 from .._runtime import CancelScope, Event, Runtime
 from ._contract import Closer
 from ._feeder import Feeder
@@ -130,7 +131,7 @@ class MailboxSource(ABC):
         """Whether the mailbox holds anything."""
         return self._mailbox.ready
 
-    async def opened(self) -> None:
+    async def opened(self, end: Callable[[CloseReason], object], /) -> None:
         """Wait for nothing."""
         await self._runtime.checkpoint()
 

@@ -1,7 +1,8 @@
-"""A stream without events: HEAD, and streams refused while draining."""
+"""A stream without events of its content: HEAD, and streams that are refused."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from .._close_reason import CloseReason
 from .._runtime import Runtime
 from ._contract import Closer, Source
 from ._feeder import Feeder
@@ -13,24 +14,38 @@ class NoSource:
     Args:
         runtime: The runtime of the stream.
         content: The source that stays unused.
+        ask: Awaited before the headers; raises if there must not be any.
+        said: What is sent in place of the content.
     """
 
     ready = True
 
-    def __init__(self, runtime: Runtime, content: Source) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        content: Source,
+        *,
+        ask: Callable[[], Awaitable[object]] | None = None,
+        said: bytes = b"",
+    ) -> None:
         self.errors: list[Exception] = []
         self.feeders: Sequence[Feeder] = ()
         self._runtime = runtime
         self._content = content
+        self._ask = ask
+        self._said = said
 
-    async def opened(self) -> None:
-        """Wait for nothing."""
+    async def opened(self, end: Callable[[CloseReason], object], /) -> None:
+        """Ask what there is to ask."""
         await self._runtime.checkpoint()
+        if self._ask is not None:
+            await self._ask()
 
     async def receive_some(self, limit: int) -> bytes:
-        """End."""
+        """Say what there is to say, and end."""
         await self._runtime.checkpoint()
-        return b""
+        said, self._said = self._said, b""
+        return said
 
     def stop(self) -> None:
         """Nothing is going on."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from .._close_reason import CloseReason
 from .._runtime import Event, Runtime
 from ._channel import ChannelSource
 from ._feeder import Feeder
@@ -47,7 +48,7 @@ class ProducerSource(ChannelSource):
                 await self._over.wait()
             raise
 
-    async def opened(self) -> None:
+    async def opened(self, end: Callable[[CloseReason], object], /) -> None:
         """Wait for ``task_status.started()``; raise what the producer raised before it."""
         if not self._preflight:
             await self._runtime.checkpoint()

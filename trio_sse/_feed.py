@@ -1,0 +1,181 @@
+"""What the subscriptions of one hub share: its log, and who waits for more."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ._abc import Engine
+from ._event import ServerSentEvent, with_id
+from ._fields import check_event_name, check_separator
+from ._history import Log, Record
+from ._instrument import HubObserver
+from ._runtime import Runtime
+
+# Twice what the ids of any engine need; a header may be a hundred times longer.
+LONGEST_ID = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a hub writes to its clients; `open_hub` documents each."""
+
+    sep: str
+    ready: str
+    reset: str
+    revoked: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no separator, and what is no name of an event."""
+        check_separator(self.sep)
+        for name in ("ready", "reset", "revoked"):
+            check_event_name(name, getattr(self, name))
+
+
+class Reader(Protocol):
+    """A subscription as its hub sees it."""
+
+    @property
+    def topics(self) -> tuple[str, ...]: ...
+    @property
+    def key(self) -> Hashable: ...
+    def wake(self) -> None: ...
+    def stop(self) -> None: ...
+    def revoke(self) -> None: ...
+
+
+class Feed:
+    """The log of one hub in this process, its readers, and those of them that wait.
+
+    A reader that has fallen behind does not wait, so it costs a publisher nothing.
+
+    Args:
+        runtime: The runtime of the hub.
+        engine: Where the events come from.
+        wording: How to write to clients.
+        observer: Told of what happens.
+    """
+
+    def __init__(
+        self, runtime: Runtime, engine: Engine, wording: Wording, observer: HubObserver
+    ) -> None:
+        self.runtime = runtime
+        self.engine = engine
+        self.wording = wording
+        self.observer = observer
+        self.log: Log
+        self.closed = False
+        self.published = self.delivered = self.lagged = 0
+        self.resets: Counter[str] = Counter()
+        # Dicts for sets that keep their order: who came first is served first.
+        self._readers: dict[Hashable, dict[Reader, None]] = {}
+        self._waiting: dict[str, dict[Reader, None]] = {}
+
+    @property
+    def readers(self) -> int:
+        """How many subscriptions are entered."""
+        return sum(map(len, self._readers.values()))
+
+    def deliver(self, record: Record) -> None:
+        """Take what the engine hands over, and wake those who wait for it."""
+        record = self.identified(record)
+        size = len(record.event.encode(self.wording.sep))
+        self.log.append(record, size, self.runtime.current_time())
+        self.published += 1
+        for reader in self._waiting.pop(record.topic, ()):
+            reader.wake()
+        self.observer.published(record.topic, record.event)
+
+    def identified(self, record: Record) -> Record:
+        """Return a record of the engine with the id in its event."""
+        position, topic, event = record
+        return Record(position, topic, with_id(event, self.id_of(position), self.wording.sep))
+
+    def add(self, reader: Reader) -> None:
+        """Let a reader in.
+
+        Raises:
+            ClosedResourceError: if the hub is closed.
+        """
+        self.check_open()
+        self._readers.setdefault(reader.key, {})[reader] = None
+        self.log.retain(reader.topics)
+
+    def remove(self, reader: Reader) -> None:
+        """Let a reader go that was let in."""
+        readers = self._readers[reader.key]
+        del readers[reader]
+        if not readers:
+            del self._readers[reader.key]
+        self.log.release(reader.topics, self.runtime.current_time())
+
+    def wait(self, reader: Reader) -> None:
+        """Wake a reader at the next record of its topics."""
+        for topic in reader.topics:
+            self._waiting.setdefault(topic, {})[reader] = None
+
+    def wait_no_more(self, reader: Reader) -> None:
+        """Do not wake it any more."""
+        for topic in reader.topics:
+            waiting = self._waiting.get(topic, {})
+            waiting.pop(reader, None)
+            if not waiting:
+                self._waiting.pop(topic, None)
+
+    def revoke(self, key: Hashable) -> int:
+        """End the subscriptions with this key; return how many there were."""
+        readers = tuple(self._readers.get(key, ()))
+        for reader in readers:
+            reader.revoke()
+        return len(readers)
+
+    def close(self) -> None:
+        """Let nobody in any more; who is there reads to the end."""
+        self.closed = True
+        for readers in tuple(self._readers.values()):
+            for reader in tuple(readers):
+                reader.stop()
+
+    def check_open(self) -> None:
+        """Raise ClosedResourceError if the hub is closed."""
+        if self.closed:
+            raise self.runtime.ClosedResourceError("the hub is closed")
+
+    def id_of(self, position: int) -> str:
+        """Return the id that a client is given for a position."""
+        return f"{self.engine.epoch}-{self.engine.write_position(position)}"
+
+    def find(self, last_event_id: str) -> int | str:
+        """Return the position that an id stands for, or why there is none."""
+        epoch, dash, text = last_event_id.partition("-")
+        if len(last_event_id) > LONGEST_ID or not (dash and epoch.isascii() and epoch.isalnum()):
+            return "unknown"
+        position = self.engine.read_position(text)
+        if position is None:
+            return "unknown"
+        if epoch != self.engine.epoch:
+            return "restarted"
+        return position if position <= self.log.head else "unknown"
+
+    async def reaches(self, topics: Collection[str], position: int) -> bool:
+        """Tell whether all that these topics had after a position can still be read."""
+        return self.log.reaches(topics, position) or await self.engine.reaches(topics, position)
+
+    def say_ready(self, position: int, *, resumed: bool) -> ServerSentEvent:
+        """Return the event that begins a subscription."""
+        return self._say(self.wording.ready, position, resumed=resumed)
+
+    def say_reset(self, topics: tuple[str, ...], position: int, reason: str) -> ServerSentEvent:
+        """Return the event that says there is a gap, and count it."""
+        self.resets[reason] += 1
+        self.observer.reset(topics, reason)
+        return self._say(self.wording.reset, position, reason=reason)
+
+    def say_revoked(self, position: int) -> ServerSentEvent:
+        """Return the event that ends a subscription which was revoked."""
+        return self._say(self.wording.revoked, position, reason="revoked")
+
+    def _say(self, name: str, position: int, **data: object) -> ServerSentEvent:
+        text = json.dumps(data, separators=(",", ":"))
+        return ServerSentEvent(text, event=name, id=self.id_of(position))
