@@ -1,14 +1,21 @@
 """Every example, run as its docstring says, with all warnings turned into errors."""
 
+import json
+import re
+import runpy
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_sse import EventStreamDecoder, MessageEvent, open_hub
 
 from .process import LISTENING, ROOT, Process
-from .wire import Http1
+from .wire import Address, Http1
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
@@ -17,7 +24,15 @@ pytestmark = pytest.mark.server
 
 STRICT = ("-X", "dev", "-W", "error")
 
-STREAMS = {"hello": "/events", "channels": "/", "generator": "/", "uvicorn_asyncio": "/"}
+STREAMS = {
+    "hello": "/events",
+    "channels": "/",
+    "generator": "/",
+    "uvicorn_asyncio": "/",
+    "broadcast": "/events",
+    "resume": "/events",
+    "jobs": "/jobs/{id}",
+}
 
 # What the examples say of themselves once a browser can be pointed at them.
 HELLO_PAGE = r"page: +http://127\.0\.0\.1:(\d+)/"
@@ -26,15 +41,59 @@ HELLO_PAGE = r"page: +http://127\.0\.0\.1:(\d+)/"
 EXIT_CODES = {("uvicorn_asyncio", signal.SIGTERM): -signal.SIGTERM}
 
 
+class EventSource(Http1):
+    """A client that reads events, and can ask for those after one, as a browser does."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._decoder = EventStreamDecoder()
+
+    def resume(self, path: str, last_event_id: str) -> None:
+        head = f"GET {path} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {last_event_id}\r\n\r\n"
+        self._connection.sendall(head.encode())
+        self._read_head("GET")
+
+    def read_message(self) -> MessageEvent:
+        """Read the next event that has data."""
+        while not (messages := self._decoder.receive_data(self.read_event())):
+            pass
+        return messages[0]
+
+    def read_messages(self) -> list[MessageEvent]:
+        """Read to the end of the stream."""
+        return self._decoder.receive_data(self.read_rest())
+
+
 @contextmanager
-def running(example: str) -> Iterator[tuple[Process, Http1]]:
-    """Run an example on a free port, with a client that has asked for its stream."""
+def serving(example: str) -> Iterator[tuple[Process, Address]]:
+    """Run an example on a free port."""
     with Process(*STRICT, f"examples/{example}.py", environment={"PORT": "0"}) as process:
-        address = process.address(HELLO_PAGE if example == "hello" else LISTENING)
-        with Http1(address) as client:
-            client.request(STREAMS[example])
-            assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
-            yield process, client
+        yield process, process.address(HELLO_PAGE if example == "hello" else LISTENING)
+
+
+@contextmanager
+def running(example: str) -> Iterator[tuple[Process, EventSource]]:
+    """Run an example on a free port, with a client that has asked for its stream."""
+    with serving(example) as (process, address), EventSource(address) as client:
+        client.request(start_job(address) if example == "jobs" else STREAMS[example])
+        assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield process, client
+
+
+def start_job(address: Address) -> str:
+    """Start a job, and return the path of its stream."""
+    with Http1(address) as client:
+        client.request("/jobs", "POST")
+        assert client.status == 201
+        path = STREAMS["jobs"].format(**json.loads(client.read_rest()))
+        assert client.headers["location"] == path
+    return path
+
+
+def status(address: Address, path: str, method: str = "GET", body: bytes = b"") -> int:
+    with Http1(address) as client:
+        client.request(path, method, body)
+        return client.status
 
 
 def test_there_is_a_test_for_each_example() -> None:
@@ -42,8 +101,8 @@ def test_there_is_a_test_for_each_example() -> None:
 
 
 @pytest.mark.parametrize("example", STREAMS)
-def test_an_example_is_shorter_than_60_lines(example: str) -> None:
-    assert len((ROOT / "examples" / f"{example}.py").read_text().splitlines()) < 60
+def test_an_example_is_shorter_than_80_lines(example: str) -> None:
+    assert len((ROOT / "examples" / f"{example}.py").read_text().splitlines()) < 80
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -67,15 +126,18 @@ def test_ticks_are_numbered_and_come_one_after_the_other(example: str) -> None:
             assert client.body == b""
 
 
-def test_hello_names_a_page_that_listens_and_a_command_that_shows_the_stream() -> None:
-    with running("hello") as (process, client):
+@pytest.mark.parametrize("example", ["hello", "broadcast", "resume"])
+def test_a_page_listens_to_the_events(example: str) -> None:
+    with serving(example) as (_, address), Http1(address) as browser:
+        browser.request("/")
+        assert browser.headers["content-type"] == "text/html; charset=utf-8"
+        assert b'new EventSource("/events")' in browser.read_rest()
+
+
+def test_hello_names_its_page_and_a_command_that_shows_the_stream() -> None:
+    with serving("hello") as (process, _):
         url = process.wait_for(r"page: +(http://\S+/)\n")[1]
-        assert f"curl -N {url}events\n" in process.stdout
-        client.close()
-        with Http1(process.address(HELLO_PAGE)) as browser:
-            browser.request("/")
-            assert browser.headers["content-type"] == "text/html; charset=utf-8"
-            assert b'new EventSource("/events")' in browser.read_rest()
+        process.wait_for(re.escape(f"curl -N {url}events\n"))
 
 
 def test_hello_says_what_to_do_when_its_port_is_taken() -> None:
@@ -112,3 +174,114 @@ def test_generator_says_that_it_was_closed_and_why_when_the_client_leaves() -> N
         assert client.read_event() == b"event: token\r\ndata: A\r\n\r\n"
         client.close()
         process.wait_for("the generator was closed\nthe stream ended: client_disconnected\n")
+
+
+def test_broadcast_lets_everybody_hear_what_one_says() -> None:
+    with running("broadcast") as (process, first), EventSource(process.address()) as second:
+        second.request("/events")
+        for client in (first, second):
+            assert client.read_message().type == "ready"
+        assert status(process.address(), "/say", "POST", "hello 🌍".encode()) == 204
+        for client in (first, second):
+            assert client.read_message().data == "hello 🌍"
+
+
+def test_broadcast_lets_a_client_that_was_away_hear_what_was_said() -> None:
+    with running("broadcast") as (process, client):
+        last = client.read_message()
+        client.close()
+        for text in (b"are you there?", b"hello?"):
+            assert status(process.address(), "/say", "POST", text) == 204
+        with EventSource(process.address()) as again:
+            again.resume("/events", last.last_event_id)
+            heard = [again.read_message().data for _ in range(3)]
+    assert heard == ['{"resumed":true}', "are you there?", "hello?"]
+
+
+def test_resume_cuts_a_stream_and_goes_on_with_no_number_missing() -> None:
+    with running("resume") as (process, client):
+        messages = client.read_messages()
+        for _ in range(2):
+            with EventSource(process.address()) as again:
+                again.resume("/events", messages[-1].last_event_id)
+                messages += again.read_messages()
+    numbers = [int(message.data) for message in messages if message.type == "message"]
+    assert numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+    others = [message.json() for message in messages if message.type != "message"]
+    assert others == [{"resumed": False}, {"resumed": True}, {"resumed": True}]
+
+
+def test_resume_tells_a_client_that_it_was_restarted() -> None:
+    with running("resume") as (_, client):
+        last = client.read_message()
+    with serving("resume") as (_, address), EventSource(address) as again:
+        again.resume("/events", last.last_event_id)
+        message = again.read_message()
+    assert (message.type, message.json()) == ("reset", {"reason": "restarted"})
+
+
+@contextmanager
+def watching(address: Address, path: str, last_event_id: str = "") -> Iterator[EventSource]:
+    """Watch a job; an id that is empty counts as none."""
+    with EventSource(address) as client:
+        client.resume(path, last_event_id)
+        yield client
+
+
+def test_a_job_is_the_same_for_who_is_cut_off_and_for_who_comes_when_it_is_done() -> None:
+    with serving("jobs") as (_, address):
+        path = start_job(address)
+        with watching(address, path) as client:
+            seen = [client.read_message() for _ in range(4)]
+        with watching(address, path, seen[-1].last_event_id) as client:
+            ready, *rest = client.read_messages()
+        with watching(address, path) as client:
+            assert client.read_messages() == seen + rest
+    assert (ready.type, ready.json()) == ("ready", {"resumed": True})
+    assert [message.type for message in seen] == ["ready", "token", "token", "token"]
+    assert {message.type for message in rest[:-1]} == {"token"}
+    assert (rest[-1].type, rest[-1].data) == ("done", "finished")
+
+
+def test_a_job_that_is_stopped_says_so_and_ends_the_streams_of_all_who_watch() -> None:
+    with serving("jobs") as (_, address):
+        path = start_job(address)
+        with watching(address, path) as first, watching(address, path) as second:
+            assert [first.read_message().type for _ in range(2)] == ["ready", "token"]
+            assert status(address, path, "DELETE") == 204
+            for client in (first, second):
+                last = client.read_messages()[-1]
+                assert (last.type, last.data) == ("done", "stopped")
+        assert status(address, path, "DELETE") == 204
+
+
+def test_a_client_that_has_seen_the_end_of_a_job_is_told_not_to_come_back() -> None:
+    with serving("jobs") as (_, address):
+        path = start_job(address)
+        assert status(address, path, "DELETE") == 204
+        with watching(address, path) as client:
+            last = client.read_messages()[-1]
+        with watching(address, path, last.last_event_id) as client:
+            assert client.status == 204
+
+
+def test_a_job_that_is_not_known_is_not_found() -> None:
+    with serving("jobs") as (_, address):
+        for method in ("GET", "DELETE"):
+            assert status(address, "/jobs/0", method) == 404
+
+
+def test_a_job_is_forgotten_a_minute_after_its_end() -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "jobs.py"))
+    jobs, last_ids = example["jobs"], example["last_ids"]
+
+    async def run() -> None:
+        async with open_hub() as hub, trio.open_nursery() as nursery:
+            jobs["job/0"] = trio.CancelScope()
+            nursery.start_soon(example["run"], hub, "job/0")
+            jobs["job/0"].cancel()
+            await trio.sleep(59)
+            assert (*jobs, *last_ids) == ("job/0", "job/0")
+        assert (*jobs, *last_ids) == ()
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))

@@ -1,0 +1,67 @@
+"""A browser's own EventSource, on the page of an example: cut off, and back again."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .browser import NAMES, Page, browsing, find_browser
+from .process import Process
+
+pytest.importorskip("hypercorn")
+pytest.importorskip("websockets")
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    path = find_browser()
+    if path is None:
+        give_up = pytest.fail if "CI" in os.environ else pytest.skip
+        give_up(f"none of {', '.join(NAMES)} is there")
+    with browsing(path, tmp_path) as page:
+        yield page
+
+
+def serve(port: int = 0) -> Process:
+    return Process("examples/resume.py", environment={"PORT": str(port)})
+
+
+def open_page(page: Page, process: Process) -> int:
+    """Open the page of the example, and return its port."""
+    host, port = process.address()
+    page.open(f"http://{host}:{port}/")
+    return port
+
+
+def check_numbers(page: Page) -> None:
+    """See that the page has been sent each number once, in order."""
+    numbers = page.evaluate("numbers")
+    assert numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+    assert page.evaluate("""document.querySelectorAll('[style*="red"]').length""") == 0
+
+
+def test_a_browser_that_the_server_cuts_off_comes_back_and_misses_nothing(page: Page) -> None:
+    with serve() as process:
+        open_page(page, process)
+        page.wait_for("resumed >= 2")
+        page.wait_for(f"numbers.length > {page.evaluate('numbers.length')}")
+        check_numbers(page)
+        assert page.evaluate("resets") == []
+
+
+def test_a_browser_is_told_once_that_the_server_was_restarted(page: Page) -> None:
+    with serve() as process:
+        port = open_page(page, process)
+        page.wait_for("resumed")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with serve(port):
+        page.wait_for("resets.length")
+        page.wait_for(f"resumed > {page.evaluate('resumed')}")
+        page.wait_for(f"numbers.length > {page.evaluate('numbers.length')}")
+        check_numbers(page)
+        assert page.evaluate("resets") == ["restarted"]
