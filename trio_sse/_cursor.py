@@ -57,7 +57,7 @@ class Cursor:
         self._authorize = authorize
         self._slow_consumer = slow_consumer
         self._earliest = last_event_id == EARLIEST
-        self._resumes = last_event_id is not None
+        self._resumes = last_event_id is not None and not self._earliest
         self._after = feed.log.head
         self._until: int | None = None  # where to end
         self._gap: str | None = None
@@ -66,7 +66,7 @@ class Cursor:
         self._news: Event | None = None
         self._waiting = 0
         self._on_end: Callable[[CloseReason], object] | None = None
-        if last_event_id is not None and not self._earliest:
+        if last_event_id is not None and self._resumes:
             found = feed.find(last_event_id)
             if isinstance(found, int):
                 self._after = found
