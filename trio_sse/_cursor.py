@@ -40,6 +40,9 @@ class Cursor:
         slow_consumer: What to do when it has fallen off the log.
     """
 
+    entered: bool
+    closed: bool
+
     def __init__(
         self,
         feed: Feed,

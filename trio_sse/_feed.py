@@ -57,6 +57,12 @@ class Feed:
         observer: Told of what happens.
     """
 
+    log: Log
+    closed: bool
+    published: int
+    delivered: int
+    lagged: int
+
     def __init__(
         self, runtime: Runtime, engine: Engine, wording: Wording, observer: HubObserver
     ) -> None:
@@ -64,7 +70,6 @@ class Feed:
         self.engine = engine
         self.wording = wording
         self.observer = observer
-        self.log: Log
         self.closed = False
         self.published = self.delivered = self.lagged = 0
         self.resets: Counter[str] = Counter()

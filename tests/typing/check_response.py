@@ -6,15 +6,19 @@ from typing import Any, assert_type
 import trio
 from anyio import CapacityLimiter
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from trio_sse import (
     CloseReason,
+    ConnectionLimit,
     Draining,
     EventSourceResponse,
     Instrument,
+    LimitStatistics,
     ServerSentEvent,
+    Subscription,
     drain,
     draining,
     is_draining,
@@ -57,7 +61,9 @@ async def on_close(reason: CloseReason) -> None:
 
 
 def contents(
-    trio_channel: trio.MemoryReceiveChannel[str], anyio_channel: MemoryObjectReceiveStream[str]
+    trio_channel: trio.MemoryReceiveChannel[str],
+    anyio_channel: MemoryObjectReceiveStream[str],
+    subscription: Subscription,
 ) -> None:
     EventSourceResponse(on_trio)
     EventSourceResponse(on_asyncio)
@@ -67,6 +73,7 @@ def contents(
     EventSourceResponse(["a", ServerSentEvent("b"), {"data": "c"}, b"data: d\n\n"])
     EventSourceResponse(trio_channel)
     EventSourceResponse(anyio_channel)
+    EventSourceResponse(subscription)
 
 
 def wrong_contents() -> None:
@@ -111,3 +118,57 @@ async def leaving() -> None:
     await drain()
     await drain(grace=2)
     await drain(2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def refuse(scope: Mapping[str, Any]) -> Exception | None:
+    return HTTPException(429) if scope["path"] == "/" else None
+
+
+def refuse_always(scope: Mapping[str, Any]) -> HTTPException:
+    return HTTPException(429)
+
+
+def refuse_by_a_response(scope: Mapping[str, Any]) -> Response:
+    return Response(status_code=429)
+
+
+async def refuse_later(scope: Mapping[str, Any]) -> None:
+    return None
+
+
+def limits(limit: ConnectionLimit) -> None:
+    ConnectionLimit(total=5)
+    ConnectionLimit(per_key=5, total=None)
+    ConnectionLimit(total=5, per_key=5, retry=1000, refusal="auto")
+    ConnectionLimit(total=5, refusal="event")
+    ConnectionLimit(total=5, refusal="error")
+    ConnectionLimit(total=5, refusal=refuse)
+    ConnectionLimit(total=5, refusal=refuse_always)
+    ConnectionLimit(total=5, refusal=lambda scope: None)
+
+    ConnectionLimit(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ConnectionLimit(total="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ConnectionLimit(total=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ConnectionLimit(total=5, retry=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ConnectionLimit(total=5, refusal="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ConnectionLimit(total=5, refusal=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ConnectionLimit(total=5, refusal=refuse_by_a_response)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ConnectionLimit(total=5, refusal=refuse_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    EventSourceResponse(on_trio, limit=limit)
+    EventSourceResponse(on_trio, limit=None, limit_key=None)
+    for key in (5, "user", ("a", 1), frozenset([1]), None):
+        EventSourceResponse(on_trio, limit=limit, limit_key=key)
+
+    EventSourceResponse(on_trio, limit=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EventSourceResponse(on_trio, limit=limit, limit_key=["user"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def check_the_statistics_of_a_limit(limit: ConnectionLimit) -> None:
+    statistics = limit.statistics()
+    assert_type(statistics, LimitStatistics)
+    assert_type(statistics.connections, int)
+    assert_type(statistics.keys, int)
+    assert_type(statistics.refused, int)
+
+    statistics.refused = 0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
