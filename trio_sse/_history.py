@@ -23,17 +23,22 @@ DEFAULT_MAX_BYTES = 16 * 1024 * 1024
 # Who was away for longer is better served by the page's current state.
 DEFAULT_MAX_AGE = 300.0
 
+# Without an event and a reader. As many as an event for each user was kept of: they may all
+# lose their connection at once. One costs some 300 bytes.
+DEFAULT_MAX_IDLE_TOPICS = 100_000
+
 # How many records that are gone a topic's list may begin with before it is shortened.
 _SLACK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a log keeps; `open_hub` documents each."""
+    """How much a log keeps; `open_hub` documents what it takes."""
 
     max_events: int
     max_bytes: int
     max_age: float
+    max_idle_topics: int = DEFAULT_MAX_IDLE_TOPICS
 
     def __post_init__(self) -> None:
         """Refuse what does not bound."""
@@ -104,13 +109,19 @@ class Log:
     costs nothing here, however far behind it is.
 
     A topic that has no event and no reader is remembered for ``max_age`` more, so that a
-    client of a quiet topic can come back; then it is forgotten. What it has lost is
-    remembered in the *floor*, one position for all forgotten topics.
+    client of a quiet topic can come back; then, or when there are too many of them, it is
+    forgotten. What it has lost is remembered in the *floor*, one position for all forgotten
+    topics.
 
     Args:
         bounds: How much to keep.
         start: The position that the log begins after.
     """
+
+    head: int
+    """The position of the last record that was appended."""
+    size: int
+    """How many bytes the records have, encoded."""
 
     def __init__(self, bounds: Bounds, start: int = 0) -> None:
         self._bounds = bounds
@@ -119,9 +130,7 @@ class Log:
         self._idle: dict[str, float] = {}  # since when; the longest idle first
         self._floor = start
         self.head = start
-        """The position of the last record that was appended."""
         self.size = 0
-        """How many bytes the records have, encoded."""
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -155,7 +164,9 @@ class Log:
             order[0][2] < oldest or len(order) > bounds.max_events or self.size > bounds.max_bytes
         ):
             self._drop_first(now)
-        while idle and (idle[name := next(iter(idle))] < oldest or len(idle) > bounds.max_events):
+        while idle and (
+            idle[name := next(iter(idle))] < oldest or len(idle) > bounds.max_idle_topics
+        ):
             del idle[name]
             self._floor = max(self._floor, self._topics.pop(name).trimmed)
 
