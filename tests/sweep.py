@@ -8,14 +8,21 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import trio
+from starlette.exceptions import HTTPException
 
 from fakes import FakeClient
 from stepping import Steps, counted
-from trio_sse import CloseReason, EventSourceResponse, ServerSentEvent, drain
+from trio_sse import CloseReason, EventSourceResponse, Hub, ServerSentEvent, drain
 
 MOST_STEPS = 1000
 FAREWELL = ServerSentEvent("bye", event="farewell")
 PING = b": ping\r\n\r\n"
+VISITOR = "visitor"
+"""The key that `Revoke` revokes."""
+
+
+async def nothing_beside(stage, *, task_status):
+    task_status.started()
 
 
 class Stage:
@@ -27,7 +34,10 @@ class Stage:
         slow: Seconds that each send takes.
         send_timeout: Seconds that it may take.
         server: Makes what the response is called with.
+        beside: Runs beside the stream, which begins when it has started, and may end it.
     """
+
+    hub: Hub
 
     def __init__(
         self,
@@ -36,8 +46,11 @@ class Stage:
         slow: float = 0.1,
         send_timeout: float = 50,
         server: Callable[..., FakeClient] = FakeClient,
+        beside: Callable[..., Any] = nothing_beside,
     ) -> None:
         self.open: list[str] = []
+        self.taken: list[Callable[[], int]] = []  # how much is taken of what is shared
+        self.beside = beside
         self.reasons: list[CloseReason] = []
         self.client = server(slow=slow)
         self.settled: Callable[[], Any] = anyio.lowlevel.checkpoint
@@ -97,6 +110,7 @@ class Run:
         with self.steps.counting(runtime):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._drain)
+                await group.start(self.stage.beside, self.stage)
                 tasks = _living(runtime)
                 token = counted.set(True)
                 self._over = anyio.Event()
@@ -107,6 +121,7 @@ class Run:
                 if self.wants_drain.is_set():
                     await self.drained.wait()
                 assert _living(runtime) <= tasks, "a task is left"
+                assert not any(taken() for taken in self.stage.taken), "a place was kept"
                 group.cancel_scope.cancel()
 
     async def _serve(self) -> None:
@@ -136,10 +151,13 @@ class Run:
         self._injection.check(self, whole)
 
 
-def _living(runtime: str) -> int:
-    if runtime == "trio":
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
+def _living(runtime: str) -> set[Any]:
+    if runtime == "asyncio":
+        return asyncio.all_tasks()
+    tasks = [trio.lowlevel.current_root_task()]
+    for task in tasks:
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return set(tasks)
 
 
 class Cancel(Injection):
@@ -219,6 +237,31 @@ class Freeze(Injection):
         assert whole.startswith(run.stage.client.body)
         expected = CloseReason.COMPLETED if run.stage.client.complete else CloseReason.SEND_TIMEOUT
         assert run.stage.reasons == [expected]
+
+
+class Revoke(Injection):
+    """The hub withdraws the right to the subscription that is the content."""
+
+    def inject(self, run):
+        run.stage.hub.revoke(key=VISITOR)
+
+    def check(self, run, whole):
+        client, [reason] = run.stage.client, run.stage.reasons
+        if reason is CloseReason.ERROR:  # it was being entered
+            assert isinstance(run.raised, HTTPException)
+            assert run.raised.status_code == 403
+            assert client.messages == []
+            return
+        assert run.raised is None
+        assert client.complete
+        if reason is CloseReason.COMPLETED:
+            assert client.body == whole
+            return
+        assert reason is CloseReason.REVOKED
+        assert whole.startswith(client.body[: client.body.rindex(b"id: ")])
+        *seen, last = client.events
+        assert last.type == "revoked"
+        assert last.last_event_id == (seen or [last])[-1].last_event_id
 
 
 def sweep(

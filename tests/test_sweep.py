@@ -10,8 +10,18 @@ import trio
 import trio.testing
 
 from fake_servers import Hypercorn, HypercornH2, Uvicorn
-from sweep import Cancel, Disconnect, Drain, Freeze, NativeCancel, Stage, sweep
-from trio_sse import ServerSentEvent, draining
+from sweep import (
+    VISITOR,
+    Cancel,
+    Disconnect,
+    Drain,
+    Freeze,
+    NativeCancel,
+    Revoke,
+    Stage,
+    sweep,
+)
+from trio_sse import ConnectionLimit, MemoryEngine, ServerSentEvent, draining, open_hub
 from trio_sse._runtime import current_runtime
 from trio_sse._source import MAX_CHUNK_SIZE
 from virtual_time import VirtualTimeLoop
@@ -214,6 +224,61 @@ def with_a_data_sender(stage):
     return {"data_sender_callable": fill}
 
 
+class SameIds(MemoryEngine):
+    """One run can be compared with another."""
+
+    epoch = "same"
+
+
+async def with_a_hub(stage, *, task_status):
+    """Publish before and during the stream, which ends when the hub is closed."""
+    async with open_hub(engine=SameIds()) as hub:
+        stage.hub = hub
+        stage.taken.append(lambda: hub.statistics().subscribers)
+        await hub.publish("news", "x" * MAX_CHUNK_SIZE)
+        await hub.publish("news", "replayed")
+        task_status.started()
+        for n in range(3):
+            await anyio.sleep(1)
+            await hub.publish("news", n)
+        hub.publish_nowait("news", "last")
+
+
+async def authorize(topics):
+    await anyio.sleep(0.3)
+    return True
+
+
+def subscribes(stage):
+    return stage.hub.subscribe("news", last_event_id="earliest", authorize=authorize, key=VISITOR)
+
+
+def generates_from_a_subscription(stage):
+    async def generate():
+        stage.opens("generator")
+        try:
+            async with subscribes(stage) as subscription:
+                async for event in subscription:
+                    yield event
+        finally:
+            stage.closes("generator")
+
+    return generate()
+
+
+def with_a_slot(stage):
+    limit = ConnectionLimit(total=1)
+    stage.taken.append(lambda: limit.statistics().connections)
+    return {"limit": limit}
+
+
+SUBSCRIPTIONS = {
+    "subscription": partial(Stage, subscribes, beside=with_a_hub),
+    "subscription and a server that never suspends": partial(
+        Stage, subscribes, slow=0, beside=with_a_hub
+    ),
+    "subscription with a slot": partial(Stage, subscribes, with_a_slot, beside=with_a_hub),
+}
 STAGES = {
     "producer": partial(Stage, produces),
     "producer with pings": partial(Stage, produces, lambda stage: {"ping": 0.3}),
@@ -232,6 +297,11 @@ STAGES = {
     "generator of more than fits": partial(Stage, generates_more_than_fits),
     "iterator": partial(Stage, Iterates),
     "iterator that expires": partial(Stage, Iterates, lambda stage: {"max_age": 100}),
+    "producer with a slot": partial(Stage, produces, with_a_slot),
+    "generator from a subscription": partial(
+        Stage, generates_from_a_subscription, beside=with_a_hub
+    ),
+    **SUBSCRIPTIONS,
 }
 INJECTIONS = [Cancel(), Disconnect(), Drain(), Freeze()]
 
@@ -244,7 +314,7 @@ def test_nothing_is_left_behind_whichever_step_is_interrupted(stage, injection, 
 
 
 @pytest.mark.parametrize("injection", INJECTIONS, ids=lambda injection: type(injection).__name__)
-@pytest.mark.parametrize("stage", ["producer with pings", "generator"])
+@pytest.mark.parametrize("stage", ["producer with pings", "generator", "subscription"])
 @pytest.mark.parametrize("server", [Hypercorn, HypercornH2, Uvicorn])
 @pytest.mark.parametrize("run", [run_trio, run_asyncio], ids=["trio", "asyncio"])
 def test_a_connection_is_let_go_of_whichever_step_is_interrupted(stage, injection, server, run):
@@ -254,3 +324,9 @@ def test_a_connection_is_let_go_of_whichever_step_is_interrupted(stage, injectio
 @pytest.mark.parametrize("stage", STAGES)
 def test_nothing_is_left_behind_whichever_step_a_native_cancellation_hits(stage):
     assert sweep(STAGES[stage], NativeCancel(), run_asyncio) > 10
+
+
+@pytest.mark.parametrize("stage", SUBSCRIPTIONS)
+@pytest.mark.parametrize("run", [run_trio, run_asyncio], ids=["trio", "asyncio"])
+def test_nothing_is_left_behind_before_whichever_step_a_subscription_is_revoked(stage, run):
+    assert sweep(SUBSCRIPTIONS[stage], Revoke(), run) > 10
