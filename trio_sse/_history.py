@@ -1,7 +1,7 @@
 """The log of a hub: what was published last, in order, bounded."""
 
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from heapq import merge
@@ -26,9 +26,6 @@ DEFAULT_MAX_AGE = 300.0
 # Without an event and a reader. As many as an event for each user was kept of: they may all
 # lose their connection at once. One costs some 300 bytes.
 DEFAULT_MAX_IDLE_TOPICS = 100_000
-
-# How many records that are gone a topic's list may begin with before it is shortened.
-_SLACK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +91,11 @@ class _Topic:
 
     def drop_first(self) -> None:
         self.trimmed = self.records[self.first].position
-        # Taking the first out of a list moves all others: free it now, and move later.
+        # Taking the first out of a list moves all others: free it now, and move later, when
+        # no more are moved than were freed.
         self.records[self.first] = _GONE
         self.first += 1
-        if self.first >= _SLACK or self.empty:
+        if 2 * self.first >= len(self.records):
             del self.records[: self.first]
             self.first = 0
 
@@ -127,7 +125,9 @@ class Log:
         self._bounds = bounds
         self._topics: dict[str, _Topic] = {}
         self._order: deque[tuple[Record, int, float]] = deque()
-        self._idle: dict[str, float] = {}  # since when; the longest idle first
+        # Since when; the longest idle first. A dict is slow to say what it begins with, once
+        # that was deleted often.
+        self._idle: OrderedDict[str, float] = OrderedDict()
         self._floor = start
         self.head = start
         self.size = 0
