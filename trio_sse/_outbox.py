@@ -24,13 +24,14 @@ class Outbox:
         self._runtime = runtime
         self._engine = engine
         self._size = size
-        self._lock = threading.Lock()
+        # A signal handler, or a destructor, may publish while its thread is in here.
+        self._lock = threading.RLock()
         self._events: deque[tuple[str, ServerSentEvent]] = deque()
         self._accepted = self._settled = 0
         self._closed = False
         self._call_soon = runtime.caller_from_threads()
         self._filled: Event = runtime.Event()
-        self._progress: Event | None = None
+        self._awaited: deque[tuple[int, Event]] = deque()
 
     def __len__(self) -> int:
         """Return the number of events that have not been published yet."""
@@ -74,19 +75,20 @@ class Outbox:
     async def settled(self) -> None:
         """Wait until what has been accepted by now is published. A checkpoint if there is any."""
         until = self._accepted
-        while self._settled < until:
-            if self._progress is None:
-                self._progress = self._runtime.Event()
-            await self._progress.wait()
+        if self._settled < until:
+            # One event for all who wait for the same: those who gave up leave no other behind.
+            if not self._awaited or self._awaited[-1][0] < until:
+                self._awaited.append((until, self._runtime.Event()))
+            await self._awaited[-1][1].wait()
 
     def _accept(self, topic: str, event: ServerSentEvent, *, wake: bool = False) -> None:
         with self._lock:
             if self._closed:
-                raise self._runtime.ClosedResourceError
+                raise self._runtime.ClosedResourceError("the hub is closed")
             if len(self) >= self._size:
-                raise self._runtime.WouldBlock
+                raise self._runtime.WouldBlock(f"the outbox is full (outbox_size={self._size})")
+            self._accepted += 1  # first: the task may settle the event as soon as it is there
             self._events.append((topic, event))
-            self._accepted += 1
             if wake:  # while it cannot be closed, and the event loop cannot have ended
                 self._call_soon(self._wake)
 
@@ -102,6 +104,5 @@ class Outbox:
 
     def _settle(self, count: int) -> None:
         self._settled += count
-        if self._progress is not None:
-            self._progress.set()
-            self._progress = None
+        while self._awaited and self._awaited[0][0] <= self._settled:
+            self._awaited.popleft()[1].set()
