@@ -329,6 +329,49 @@ async def test_what_one_thread_publishes_is_in_order():
         ]
 
 
+async def test_who_waits_for_the_outbox_is_woken_when_its_turn_has_come(anyio_backend_name):
+    steps = Steps(at=0, action=lambda: None)
+    with steps.counting(anyio_backend_name):
+        async with open_hub() as hub, anyio.create_task_group() as group:
+            for n in range(100):
+                hub.publish_nowait("a", n)
+            token = counted.set(True)
+            group.start_soon(hub.publish, "a", "last")
+            counted.reset(token)
+    assert hub.statistics().published == 101
+    assert 0 < steps.taken < 10
+
+
+async def test_those_who_gave_up_waiting_for_the_outbox_leave_nothing_behind():
+    engine = Held("1")
+    async with open_hub(engine=engine) as hub:
+        hub.publish_nowait("a", "1")
+        for _ in range(10):
+            with anyio.move_on_after(1):
+                await hub.publish("a", "2")
+        assert len(hub._outbox._awaited) == 1
+        engine.let_go("1")
+        await hub.publish("a", "3")
+        assert not hub._outbox._awaited
+    assert engine.asked == ["1", "3"]
+
+
+async def test_publishing_from_within_publishing_blocks_nobody():
+    """As a signal handler does."""
+    async with open_hub() as hub, hub.subscribe("a") as reader:
+        call_soon = hub._outbox._call_soon
+        handlers = [partial(hub.publish_from_thread, "a", "from a handler")]
+
+        def interrupted(function):
+            for handler in [handlers.pop() for _ in handlers]:
+                handler()
+            call_soon(function)
+
+        hub._outbox._call_soon = interrupted
+        hub.publish_from_thread("a", "1")
+        assert await take(reader, 3) == ["<ready>", "1", "from a handler"]
+
+
 async def test_a_publish_waits_for_what_was_accepted_before_it():
     engine = Held("1")
     async with open_hub(engine=engine) as hub, anyio.create_task_group() as group:
@@ -394,7 +437,7 @@ async def test_a_full_outbox_accepts_nothing():
         hub.publish_nowait("a", "1")
         hub.publish_nowait("a", "2")
         for publish in (hub.publish_nowait, hub.publish_from_thread):
-            with raises("WouldBlock"):
+            with raises("WouldBlock", match=r"the outbox is full \(outbox_size=2\)"):
                 publish("a", "3")
         await anyio.sleep(1)
         with raises("WouldBlock"):  # what is being published has not been
@@ -675,9 +718,9 @@ async def test_a_closed_hub_refuses_everything():
             pass
     with raises("ClosedResourceError", match="the hub is closed"):
         await hub.publish("a", "x")
-    with raises("ClosedResourceError"):
+    with raises("ClosedResourceError", match="the hub is closed"):
         hub.publish_nowait("a", "x")
-    with raises("ClosedResourceError"):
+    with raises("ClosedResourceError", match="the hub is closed"):
         hub.publish_from_thread("a", "x")
     assert hub.revoke(key="nobody") == 0
     assert hub.statistics().subscribers == 0
@@ -914,6 +957,16 @@ async def test_a_subscription_is_entered_once():
         assert hub.statistics().subscribers == 0
 
 
+async def test_a_subscription_that_was_left_before_it_was_entered_is_not_entered():
+    """A response leaves it so to a client that it refuses."""
+    async with open_hub() as hub:
+        subscription = hub.subscribe("a")
+        await subscription.__aexit__(None, None, None)
+        with pytest.raises(RuntimeError, match="subscribe again"):
+            await subscription.__aenter__()
+        assert hub.statistics().subscribers == 0
+
+
 async def test_a_subscription_that_was_left_receives_nothing_more():
     async with open_hub() as hub:
         async with hub.subscribe("a") as subscription:
@@ -1117,9 +1170,9 @@ async def test_who_subscribes_and_is_entered_late_is_told_what_was_dropped_meanw
         fresh, resuming = hub.subscribe("a"), hub.subscribe("a", last_event_id="?")
         await publish_all(hub, "a", "1234")
         async with fresh:
-            assert await take_all(fresh) == ["<lagged>"]
+            assert await take_all(fresh) == ["<expired>"]
         async with resuming:
-            assert await take_all(resuming) == ["<unknown>", "<lagged>"]
+            assert await take_all(resuming) == ["<unknown>"]
         assert await read_from(hub, "a") == ["<ready>"]
 
 
@@ -1530,6 +1583,40 @@ async def test_entering_can_be_cancelled_and_leaves_nothing():
             assert hub.revoke(key=1) == 0
 
 
+@pytest.mark.parametrize("answer", [False, LookupError])
+async def test_who_is_refused_leaves_no_topic_behind(answer):
+    async def authorize(topics):
+        if answer is LookupError:
+            raise answer
+        return answer
+
+    async with open_hub() as hub:
+        with pytest.raises((AccessDeniedError, LookupError)):
+            async with hub.subscribe("made up", authorize=authorize):
+                pass
+        assert hub.statistics().topics == 0
+
+
+async def test_leaving_while_it_is_being_authorized_leaves_nothing_behind():
+    async def authorize(topics):
+        await anyio.sleep(10)
+        return True
+
+    async with open_hub(max_age=1) as hub, anyio.create_task_group() as group:
+        subscription = hub.subscribe("a", authorize=authorize, key=1)
+
+        @group.start_soon
+        async def enter():
+            with raises("ClosedResourceError", match="the subscription is closed"):
+                await subscription.__aenter__()
+
+        await anyio.sleep(5)
+        await subscription.__aexit__(None, None, None)
+        assert hub.statistics().subscribers == 0
+        await anyio.sleep(10)
+        assert (hub.statistics().topics, hub.revoke(key=1)) == (0, 0)
+
+
 # --- several tasks, and cancellation ------------------------------------------------------
 
 
@@ -1805,7 +1892,7 @@ async def test_statistics_tell_of_everything():
         assert statistics.resets == {}
         assert set(vars_of(statistics).values()) == {0}
         async with hub.subscribe("a") as one, hub.subscribe("b", "c") as other:
-            ids = await publish_all(hub, "a", "1234")
+            await publish_all(hub, "a", "1234")
             await hub.publish("b", "5")
             await take_all(one)
             await take_all(other)
@@ -1816,7 +1903,7 @@ async def test_statistics_tell_of_everything():
                 "topics": 3,
                 "subscribers": 2,
                 "log_length": 3,
-                "log_bytes": sum(len(f"id: {id_}\r\ndata: 1\r\n\r\n") for id_ in ids[:3]),
+                "log_bytes": 3 * len("data: 1\r\n\r\n"),
                 "outbox_length": 1,
                 "published": 5,
                 "delivered": 1,  # a reset is no event, and neither is ready
@@ -2148,6 +2235,38 @@ async def test_a_revocation_while_the_engine_is_asked_ends_the_subscription():
     assert reader.close_reason is CloseReason.REVOKED
 
 
+@pytest.mark.parametrize("slow_consumer", ["reset", "disconnect"])
+async def test_a_revocation_while_the_engine_is_losing_it_is_all_that_is_said(slow_consumer):
+    engine = Pausing()
+    async with open_hub(engine=engine, max_events=1) as hub:
+        async with behind(hub, key=1, slow_consumer=slow_consumer) as (reader, received):
+            engine.lost = 6
+            hub.revoke(key=1)
+            engine.answer.set()
+    assert received == ["<revoked>"]
+    assert reader.close_reason is CloseReason.REVOKED
+    assert hub.statistics().lagged == 0
+
+
+async def test_of_two_tasks_that_ask_the_engine_one_gets_each_event():
+    class OneByOne(Archive):
+        """The first is answered last."""
+
+        async def answering(self):
+            await anyio.sleep(10 if len(self.reads) == 1 else 1)
+
+    received = []
+    async with open_hub(engine=OneByOne(), max_events=1) as hub, hub.subscribe("a") as reader:
+        await take(reader, 1)
+        await publish_all(hub, "a", range(6))
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(read_into, received, reader)
+            await anyio.sleep(100)
+            group.cancel_scope.cancel()
+    assert received == list(map(str, range(6)))
+
+
 async def test_a_revocation_while_the_engine_is_asked_whether_it_reaches_refuses():
     engine = Pausing(1000, 5)
     async with open_hub(engine=engine) as hub, anyio.create_task_group() as group:
@@ -2282,6 +2401,24 @@ async def test_the_size_of_an_event_is_that_of_its_bytes():
     async with open_hub(max_bytes=400) as hub:
         await hub.publish("a", text)
         assert await read_from(hub, "a", last_event_id="earliest") == ["<ready>", text]
+
+
+async def test_an_event_as_large_as_the_log_is_in_it():
+    async with open_hub(max_bytes=200) as hub:
+        text = "x" * (200 - len("data: \r\n\r\n"))
+        await hub.publish("a", text)
+        assert hub.statistics().log_bytes == 200
+        assert await read_from(hub, "a", last_event_id="earliest") == ["<ready>", text]
+
+
+async def test_an_engine_that_looks_like_nothing_is_used():
+    class Sized(MemoryEngine):
+        def __len__(self):
+            return 0
+
+    engine = Sized()
+    async with open_hub(engine=engine) as hub:
+        assert (await hub.publish("a", "x")).startswith(engine.epoch)
 
 
 @pytest.mark.parametrize("name", ["max_events", "max_bytes", "outbox_size"])

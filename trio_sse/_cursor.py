@@ -55,6 +55,7 @@ class Cursor:
         self.topics = topics
         self.key = key
         self.entered = self.closed = False
+        self._is_reader = self._retains = False  # what has to be given back
         self.close_reason: CloseReason | None = None
         self._feed = feed
         self._authorize = authorize
@@ -119,17 +120,19 @@ class Cursor:
             on_end: Called when the hub ends the subscription, with the reason.
 
         Raises:
-            RuntimeError: if it was entered before.
+            RuntimeError: if it was entered, or closed, before.
             ClosedResourceError: if the hub is closed.
             AccessDeniedError: if it is not authorized.
         """
-        if self.entered:
+        if self.entered or self.closed:
             raise RuntimeError("a subscription is entered once: subscribe again")
         self._feed.add(self)  # revoke() finds it from here on, while it is being authorized too
-        self.entered = True
+        self.entered = self._is_reader = True
         try:
             await self.authorize()
+            self._retain()
             await self._begin()
+            self._check_not_closed()
             if self.close_reason is not None:
                 raise AccessDeniedError("the subscription was revoked before it had begun")
         except BaseException:
@@ -151,8 +154,7 @@ class Cursor:
             raise RuntimeError("enter the subscription first: async with hub.subscribe(...) as ...")
         while True:
             await self._wait_until_ready()
-            if self.closed:
-                raise self._feed.runtime.ClosedResourceError("the subscription is closed")
+            self._check_not_closed()
             if self._announcements:
                 return [self._announcements.popleft()]
             events = await self._read_on(limit)
@@ -182,19 +184,31 @@ class Cursor:
 
     def close(self) -> None:
         """Give the place back."""
-        if self.entered and not self.closed:
+        if self._is_reader:
             self._feed.remove(self)
+        if self._retains:
+            self._feed.log.release(self.topics, self._feed.runtime.current_time())
+        self._is_reader = self._retains = False
         self.closed = True
         self._on_end = None
         self.wake()
+
+    def _check_not_closed(self) -> None:
+        if self.closed:
+            raise self._feed.runtime.ClosedResourceError("the subscription is closed")
+
+    def _retain(self) -> None:
+        # Not before it is authorized: no stranger is to fill the log with names of topics.
+        self._feed.log.retain(self.topics)
+        self._retains = True
 
     async def _begin(self) -> None:
         feed = self._feed
         feed.log.trim(feed.runtime.current_time())
         if self._earliest:
             self._after = feed.log.start_of(self.topics)
-        elif self._gap is None and not await feed.reaches(self.topics, self._after):
-            self._gap = "expired" if self._resumes else "lagged"
+        elif not await feed.reaches(self.topics, self._after):
+            self._gap = self._gap or "expired"
             self._after = feed.log.head
         if self._gap is None:
             self._announcements.append(feed.say_ready(self._after, resumed=self._resumes))
@@ -217,12 +231,14 @@ class Cursor:
                 self._feed.wait_no_more(self)
 
     async def _read_on(self, limit: int) -> list[ServerSentEvent]:
-        feed = self._feed
-        if feed.log.reaches(self.topics, self._after):
-            return self._take(feed.log.after(self.topics, self._after), limit)
+        feed, after = self._feed, self._after
+        if feed.log.reaches(self.topics, after):
+            return self._take(feed.log.after(self.topics, after), limit)
         if self._until is not None:
             return []  # it is leaving, and can come back for the rest
-        page = await feed.engine.read(self.topics, self._after, 1 if limit == 1 else PAGE)
+        page = await feed.engine.read(self.topics, after, 1 if limit == 1 else PAGE)
+        if self._after != after or self._until is not None:
+            return []  # another task has read meanwhile, or it is leaving now
         if page is None:
             self._fall_off()
             return []

@@ -84,8 +84,8 @@ class Feed:
 
     def deliver(self, record: Record) -> None:
         """Take what the engine hands over, and wake those who wait for it."""
-        record = self.identified(record)
         size = len(record.event.encode(self.wording.sep))
+        record = self.identified(record)
         self.log.append(record, size, self.runtime.current_time())
         self.published += 1
         for reader in self._waiting.pop(record.topic, ()):
@@ -105,7 +105,6 @@ class Feed:
         """
         self.check_open()
         self._readers.setdefault(reader.key, {})[reader] = None
-        self.log.retain(reader.topics)
 
     def remove(self, reader: Reader) -> None:
         """Let a reader go that was let in."""
@@ -113,7 +112,6 @@ class Feed:
         del readers[reader]
         if not readers:
             del self._readers[reader.key]
-        self.log.release(reader.topics, self.runtime.current_time())
 
     def wait(self, reader: Reader) -> None:
         """Wake a reader at the next record of its topics."""

@@ -35,7 +35,7 @@ class HubStatistics:
     log_length: int
     """Events in the log."""
     log_bytes: int
-    """Bytes of these events, encoded."""
+    """Bytes of these events, encoded, without their ids."""
     outbox_length: int
     """Events that were accepted without waiting, and are not published yet."""
     published: int
@@ -179,8 +179,9 @@ class Hub:
 
         Their clients get an event ``revoked`` and then the end of the stream, nothing else
         that was published; ``on_close`` is told `CloseReason.REVOKED`. A subscription whose
-        ``authorize`` is still running is refused. A browser reconnects, and is asked for
-        its authorization again.
+        ``authorize`` is still running is refused; one that is not entered yet is not found,
+        so let ``authorize`` refuse it. A browser reconnects, and is asked for its
+        authorization again.
 
         Args:
             key: What was given to `subscribe`.
@@ -244,7 +245,7 @@ def open_hub(
         max_events: How many events the log keeps, of all topics; 100,000 by default.
         max_bytes: How many bytes of them, encoded; 16 MiB by default.
         max_age: For how many seconds; 300 by default. A client that was away for longer
-            cannot resume, unless nothing was published to its topics.
+            may be told ``expired``, even if nothing was published to its topics.
         outbox_size: How many events `Hub.publish_nowait` and `Hub.publish_from_thread`
             accept before they are published; 1000 by default.
         sep: What ends a line of an event; CRLF by default. A response that is given a
@@ -279,7 +280,9 @@ def open_hub(
     check_count("outbox_size", outbox_size)
     bounds = Bounds(max_events, max_bytes, max_age)
     wording = Wording(sep, ready, reset, revoked)
-    return _open(engine or MemoryEngine(), bounds, wording, outbox_size, instrument)
+    return _open(
+        MemoryEngine() if engine is None else engine, bounds, wording, outbox_size, instrument
+    )
 
 
 @asynccontextmanager

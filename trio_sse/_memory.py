@@ -52,7 +52,7 @@ class MemoryEngine(Engine):
         runtime = current_runtime()
         await runtime.checkpoint()
         if self._deliver is None:
-            raise runtime.ClosedResourceError
+            raise runtime.ClosedResourceError("the hub is closed")
         self._position += 1
         self._deliver(Record(self._position, topic, event))
         return self._position
