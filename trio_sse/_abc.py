@@ -29,17 +29,17 @@ class Engine(ABC):
 
     **Order.** ``deliver`` is called with growing positions, for each event once, those of
     other processes included. An event whose `publish` has returned comes before one whose
-    `publish` was called later. A hub's own event need not have been delivered when its
-    `publish` returns. ``deliver`` does not block and does not raise.
+    `publish` was called later. A hub's own event has been delivered when its `publish`
+    returns. ``deliver`` does not block and does not raise.
 
     **Errors.** `publish` returns when the event is accepted; it raises when it is not, or
     when that cannot be known. `read` returns None for what is lost; it raises when the
     store cannot be asked, and the subscription that asked raises the same.
 
     **After close.** When the context of `open` is left, nothing is delivered any more, and
-    every method raises the runtime's ``ClosedResourceError``.
+    `publish` raises the runtime's ``ClosedResourceError``.
 
-    `trio_sse.testing.EngineSuite` has all of this as tests.
+    `trio_sse.testing.EngineSuite` has as tests what can be asked of any engine.
     """
 
     @property
