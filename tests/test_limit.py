@@ -9,6 +9,7 @@ import pytest
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Route
 
 from fakes import FakeClient, Recorder, serving
@@ -402,6 +403,14 @@ async def test_a_function_chooses_by_the_scope_how_to_refuse():
     assert closed.reasons == [CloseReason.OVERLOADED] * 2
 
 
+@pytest.mark.parametrize("answer", [429, False, Response(status_code=429), HTTPException])
+async def test_a_function_that_returns_no_exception_is_an_error(answer):
+    client = FakeClient()
+    with pytest.raises(TypeError, match="refusal must return an exception to raise, or None"):
+        await client.call(EventSourceResponse(endless, limit=full(refusal=lambda scope: answer)))
+    assert client.messages == []
+
+
 async def test_a_function_that_fails_leaves_its_error():
     def refuse(scope):
         raise LookupError("mine")
@@ -571,7 +580,7 @@ async def test_head_is_refused_while_there_is_no_slot():
     assert caught.value.status_code == 503
     assert int(caught.value.headers["Retry-After"]) >= 10
     assert head.messages == []
-    assert limit.statistics() == LimitStatistics(connections=1, keys=1, refused=1)
+    assert limit.statistics() == LimitStatistics(connections=1, keys=1, refused=0)
     await browser.call(EventSourceResponse(endless, limit=limit))
     assert (browser.status, browser.body) == (200, b"")
     assert browser.complete
@@ -649,6 +658,14 @@ def test_a_reconnection_time_that_is_none_is_refused(retry, error):
 def test_a_way_to_refuse_that_is_none_is_refused(refusal):
     with pytest.raises(ValueError, match="refusal must be 'auto', 'event', 'error' or a function"):
         ConnectionLimit(total=1, refusal=refusal)
+
+
+def test_a_way_to_refuse_that_would_have_to_be_awaited_is_refused():
+    async def refuse(scope):
+        return HTTPException(429)
+
+    with pytest.raises(TypeError, match="refusal must be a plain function"):
+        ConnectionLimit(total=1, refusal=refuse)
 
 
 def test_the_numbers_are_named():

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, Literal
 
 from ._arguments import check_count
@@ -78,6 +79,8 @@ class ConnectionLimit:
             raise ValueError(
                 f"refusal must be 'auto', 'event', 'error' or a function, not {refusal!r}"
             )
+        if iscoroutinefunction(refusal):
+            raise TypeError("refusal must be a plain function: it is not awaited")
         ServerSentEvent(retry=retry)
         self._total = total
         self._per_key = per_key
@@ -103,22 +106,27 @@ class ConnectionLimit:
             An exception to raise; or whether to send the event, rather than the error.
         """
         if callable(self._refusal):
-            return self._refusal(scope) or True
+            error: Any = self._refusal(scope)
+            if error is not None and not isinstance(error, Exception):
+                raise TypeError(
+                    "refusal must return an exception to raise, or None to send the event, "
+                    f"not {error!r}"
+                )
+            return True if error is None else error
         if self._refusal == "auto":
             return any(name == b"sec-fetch-mode" for name, _ in scope["headers"])
         return self._refusal == "event"
 
     def has_room(self, key: Hashable) -> bool:
-        """Tell whether `take` would give a slot; count a refusal if not."""
-        free = (self._total is None or self._connections < self._total) and (
+        """Tell whether `take` would give a slot."""
+        return (self._total is None or self._connections < self._total) and (
             self._per_key is None or self._taken[key] < self._per_key
         )
-        self._refused += not free
-        return free
 
     def take(self, key: Hashable) -> bool:
-        """Take a slot, to be given back by `give_back`; tell whether there was one."""
+        """Take a slot, to be given back by `give_back`; tell, and count, if there is none."""
         if not self.has_room(key):
+            self._refused += 1
             return False
         self._connections += 1
         self._taken[key] += 1

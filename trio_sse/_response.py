@@ -1,6 +1,15 @@
 """The response that a Starlette endpoint returns."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import contextmanager
 from functools import partial
 from math import ceil
 from typing import Any, cast
@@ -226,12 +235,8 @@ class EventSourceResponse(Response):
                 "return a new EventSourceResponse for each request"
             )
         self._called = True
-        slot = self._take_slot(scope)
-        try:
-            await self._serve(self._open_stream(scope, receive, send, full=slot is False))
-        finally:
-            if self._limit is not None and slot:
-                self._limit.give_back(self._limit_key)
+        with self._slot(scope) as full:
+            await self._serve(self._open_stream(scope, receive, send, full=full))
         if self.background is not None:
             await self.background()
 
@@ -245,12 +250,20 @@ class EventSourceResponse(Response):
         finally:
             run_streams().remove(stream)
 
-    def _take_slot(self, scope: Scope) -> bool | None:
-        """Tell whether there was a slot; None if none is needed."""
+    @contextmanager
+    def _slot(self, scope: Scope) -> Iterator[bool]:
+        """Hold a slot if the request needs one; tell whether there is none for it."""
+        limit, key = self._limit, self._limit_key
         streams = scope["type"] == "http" and scope["method"].upper() != "HEAD"
-        if self._limit is None or not streams or run_streams().is_draining():
-            return None
-        return self._limit.take(self._limit_key)
+        if limit is None or not streams or run_streams().is_draining():
+            yield False
+        elif limit.take(key):
+            try:
+                yield False
+            finally:
+                limit.give_back(key)
+        else:
+            yield True
 
     async def _ask(self, scope: Scope) -> None:
         """Raise if a GET would be refused."""
