@@ -1,9 +1,8 @@
 """Jobs that outlive the connection of their client: the tokens of a model. Hypercorn on trio.
 
 Run ``python examples/jobs.py``, start a job with ``curl -X POST http://127.0.0.1:8000/jobs``, and
-watch it with ``curl -N http://127.0.0.1:8000/jobs/<id>``, as often as you like, from its beginning,
-or from an event on: ``-H "Last-Event-ID: <id of the event>"``, as a browser does that comes back.
-``-X DELETE`` stops it. ``PORT=8001`` before the command for another port.
+watch it with ``curl -N http://127.0.0.1:8000/jobs/<id>``, as often as you like, or as a browser
+does that comes back: ``-H "Last-Event-ID: <id>"``. ``-X DELETE`` stops it. ``PORT`` is the port.
 """
 
 import os
@@ -20,8 +19,6 @@ from starlette.responses import JSONResponse, Response
 from trio_sse import EventSourceResponse, Hub, ServerSentEvent, last_event_id, open_hub
 from trio_sse.hypercorn import serve
 
-MINUTE = 60  # a job takes one at most, and is known for another; the hub keeps events for five
-
 jobs: dict[str, trio.CancelScope] = {}  # by topic
 last_ids: dict[str, str] = {}  # of jobs that are done
 
@@ -33,16 +30,19 @@ async def run(hub: Hub, topic: str) -> None:
             await trio.sleep(0.1)
     end = "stopped" if scope.cancelled_caught else "finished"
     last_ids[topic] = await hub.publish(topic, ServerSentEvent(end, event="done"))
-    await trio.sleep(MINUTE)
+    await trio.sleep(60)  # it is known for another minute; the hub keeps events for five
     del jobs[topic], last_ids[topic]
 
 
 async def watch(hub: Hub, topic: str, last_id: str) -> AsyncGenerator[ServerSentEvent]:
-    async with hub.subscribe(topic, last_event_id=last_id) as subscription:
-        async for event in subscription:
-            yield event
-            if event.event == "done":
-                return
+    name: str | None = "reset"
+    while name == "reset":
+        async with hub.subscribe(topic, last_event_id=last_id) as subscription:
+            async for event in subscription:
+                yield event
+                if (name := event.event) in ("done", "reset"):
+                    break
+        last_id = "earliest"  # something is missing: all of it again
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, Hub | trio.Nurser
 
 async def start(request: Request) -> Response:
     id = uuid4().hex
-    jobs[f"job/{id}"] = trio.CancelScope(relative_deadline=MINUTE)
+    jobs[f"job/{id}"] = trio.CancelScope(relative_deadline=60)
     request.state.nursery.start_soon(run, request.state.hub, f"job/{id}")
     return JSONResponse({"id": id}, 201, {"Location": f"/jobs/{id}"})
 

@@ -243,6 +243,18 @@ def test_a_job_is_the_same_for_who_is_cut_off_and_for_who_comes_when_it_is_done(
     assert (rest[-1].type, rest[-1].data) == ("done", "finished")
 
 
+@pytest.mark.parametrize("last_event_id", ["nobody gave it", "0123456789-1"])
+def test_all_of_a_job_is_seen_again_by_who_has_missed_something(last_event_id: str) -> None:
+    with serving("jobs") as (_, address):
+        path = start_job(address)
+        with watching(address, path) as client:
+            seen = client.read_messages()
+        with watching(address, path, last_event_id) as client:
+            reset, *rest = client.read_messages()
+    assert reset.type == "reset"
+    assert rest == seen
+
+
 def test_a_job_that_is_stopped_says_so_and_ends_the_streams_of_all_who_watch() -> None:
     with serving("jobs") as (_, address):
         path = start_job(address)
