@@ -473,6 +473,7 @@ async def test_two_tasks_of_one_stream_that_raise_come_in_a_group():
         with pytest.raises(ExceptionGroup) as caught:
             await client.call(response)
     assert {type(error) for error in caught.value.exceptions} == {LookupError, KeyError}
+    assert "producer" in repr(caught.value)
 
 
 @pytest.mark.parametrize(

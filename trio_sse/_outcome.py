@@ -58,7 +58,7 @@ def raise_outcome(
         if len(errors) == 1:
             raise errors.pop()
         if errors:
-            raise ExceptionGroup("several tasks of one event stream raised", errors)
+            raise ExceptionGroup("several tasks of one event stream raised", tuple(errors))
     finally:
         errors.clear()
         del interrupt
