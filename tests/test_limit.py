@@ -340,6 +340,7 @@ async def test_who_is_no_browser_is_refused_by_503_and_a_time_to_come_back():
     seconds = set()
     for _ in range(30):
         client, closed = FakeClient(), Recorder()
+        client.scope["headers"] = [(b"accept", b"text/event-stream")]
         response = EventSourceResponse(endless, limit=full(retry=9000), on_close=closed)
         with pytest.raises(HTTPException) as caught:
             await client.call(response)
