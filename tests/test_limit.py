@@ -94,7 +94,8 @@ async def test_both_limits_hold():
 
 
 async def test_a_slot_that_was_given_back_is_free():
-    async with visiting(ConnectionLimit(per_key=1)) as visits:
+    async with visiting(ConnectionLimit(per_key=2)) as visits:
+        assert await visits.admits("a")
         for _ in range(3):
             assert await visits.admits("a")
             leaver = visits.latest
