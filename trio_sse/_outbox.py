@@ -61,9 +61,8 @@ class Outbox:
         """Publish what is accepted, until it is closed and empty."""
         try:
             while self._events or not self._closed:
-                if not self._events:
-                    await self._filled.wait()
-                    self._filled = self._runtime.Event()
+                await self._filled.wait()
+                self._filled = self._runtime.Event()
                 while self._events:
                     await self._publish(*self._events[0])
                     self._events.popleft()
