@@ -4,9 +4,9 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
+    Generator,
     Hashable,
     Iterable,
-    Iterator,
     Mapping,
 )
 from contextlib import contextmanager
@@ -251,7 +251,7 @@ class EventSourceResponse(Response):
             run_streams().remove(stream)
 
     @contextmanager
-    def _slot(self, scope: Scope) -> Iterator[bool]:
+    def _slot(self, scope: Scope) -> Generator[bool]:
         """Hold a slot if the request needs one; tell whether there is none for it."""
         limit, key = self._limit, self._limit_key
         streams = scope["type"] == "http" and scope["method"].upper() != "HEAD"
