@@ -107,9 +107,9 @@ class Uvicorn(FakeClient):
     def broken(self) -> bool:
         return self.transport.socket.was_reset
 
-    async def freeze(self) -> None:
+    async def block(self) -> None:
         self.transport.buffered = 1
-        await super().freeze()
+        await super().block()
 
 
 class UvicornH2(Uvicorn):
@@ -193,7 +193,7 @@ class Protocol:
         self.client = client
 
     async def stream_send(self, event: Event) -> None:
-        await self.client.send(event.message)
+        await self.client.asgi_send(event.message)
 
 
 class TaskGroup:
@@ -257,9 +257,9 @@ class Hypercorn(FakeClient):
 
     async def call(self, response: Any) -> None:
         stream = HTTPStream(self)
-        await response(self.scope, self.receive, stream.app_send)
+        await response(self.scope, self.asgi_receive, stream.app_send)
 
-    async def freeze(self) -> None:
+    async def block(self) -> None:
         """Wait out of reach of cancellation, and then go on as if nothing had happened."""
         async with self.server.send_lock:
             with anyio.CancelScope(shield=True):
@@ -285,7 +285,7 @@ class HypercornH2(Hypercorn):
         self.buffer = self.protocol.stream_buffers[1]
         self.starved = False
 
-    async def freeze(self) -> None:
+    async def block(self) -> None:
         """Wait for room in the buffer, which is no secret to a cancel scope."""
         await anyio.sleep_forever()
 
@@ -298,8 +298,8 @@ class HypercornH2(Hypercorn):
     def broken(self) -> bool:
         return bool(self.protocol.resets) or super().broken
 
-    async def send(self, message: dict[str, Any]) -> None:
-        await super().send(message)
+    async def asgi_send(self, message: dict[str, Any]) -> None:
+        await super().asgi_send(message)
         if self.starved:
             self.buffer.buffer += message.get("body", b"")
 

@@ -35,7 +35,7 @@ def make_app(endpoint, *middleware, methods=("GET",)):
 
 
 async def serve(client, app):
-    await app(client.scope, client.receive, client.send)
+    await app(client.scope, client.asgi_receive, client.asgi_send)
 
 
 def session_middleware():

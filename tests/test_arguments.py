@@ -1,6 +1,7 @@
 """Bad input is refused where it was made: when the response is."""
 
 import math
+import re
 from functools import partial
 
 import anyio
@@ -62,7 +63,7 @@ async def with_two_parameters(send, more):
         (without_parameters, r"called with \(send\)"),
         (with_two_parameters, r"called with \(send\)"),
     ],
-    ids=lambda value: getattr(value, "__name__", None) or repr(value),
+    ids=lambda value: getattr(value, "__name__", None) or re.sub(r" at 0x\w+", "", repr(value)),
 )
 def test_content_of_a_wrong_kind_is_refused(content, remedy):
     with pytest.raises(TypeError, match=remedy) as caught:

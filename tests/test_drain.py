@@ -307,11 +307,11 @@ async def test_a_stream_that_already_sends_its_final_body_is_completed():
 
     async def send(message):
         client.slow = 0 if message.get("more_body", True) else 0.5
-        await client.send(message)
+        await client.asgi_send(message)
 
     async with anyio.create_task_group() as group:
         response = EventSourceResponse(once, on_close=closed, farewell=FAREWELL)
-        group.start_soon(response, client.scope, client.receive, send)
+        group.start_soon(response, client.scope, client.asgi_receive, send)
         await client.wait_for_body(b"only")
         await anyio.sleep(0.25)
         await drain()

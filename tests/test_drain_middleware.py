@@ -28,8 +28,8 @@ from trio_sse._transport import worker_above
 
 pytestmark = pytest.mark.anyio
 
-on_trio = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+on_trio = pytest.mark.parametrize("virtual_time_backend", ["trio"], indirect=True)
+on_asyncio = pytest.mark.parametrize("virtual_time_backend", ["asyncio"], indirect=True)
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 FAREWELL = ServerSentEvent("bye", event="farewell")
@@ -121,7 +121,7 @@ async def streaming(app):
     """Let an app live that has begun a stream."""
     client = FakeClient()
     async with alive(app) as group:
-        group.start_soon(app, client.scope, client.receive, client.send)
+        group.start_soon(app, client.scope, client.asgi_receive, client.asgi_send)
         await client.wait_for_body(b"first")
         yield client
 
@@ -251,7 +251,7 @@ async def test_the_shutdown_of_the_app_waits_until_its_streams_have_ended():
 
     middleware, client = DrainMiddleware(app), FakeClient()
     async with anyio.create_task_group() as group:
-        group.start_soon(middleware, client.scope, client.receive, client.send)
+        group.start_soon(middleware, client.scope, client.asgi_receive, client.asgi_send)
         await client.wait_for_body(b"first")
         await middleware({"type": "lifespan"}, shutdown, None)
         assert client.complete
@@ -412,7 +412,7 @@ async def test_a_request_is_passed_on_with_the_outermost_send_in_its_scope(kind,
     client = FakeClient()
     scope = {"type": kind, "path": "/", **extensions}
     before = dict(scope)
-    receive, send = client.receive, client.send
+    receive, send = client.asgi_receive, client.asgi_send
     await DrainMiddleware(app)(scope, receive, send)
     expected = {**(extensions.get("extensions") or {}), "trio_sse": {"send": send}}
     assert given == [{**scope, "extensions": expected}, receive, send]
@@ -424,7 +424,7 @@ async def test_a_request_needs_no_life_of_the_app():
         await send.send("only")
 
     client = FakeClient()
-    await middleware_of(once)(client.scope, client.receive, client.send)
+    await middleware_of(once)(client.scope, client.asgi_receive, client.asgi_send)
     assert client.data == ["only"]
 
 
@@ -541,8 +541,8 @@ async def test_a_signal_after_it_does_not_keep_sigterm_from_ending_the_process(h
 class TalkativeClient(FakeClient):
     """Says on standard output what it is sent."""
 
-    async def send(self, message):
-        await super().send(message)
+    async def asgi_send(self, message):
+        await super().asgi_send(message)
         print(message.get("body"), message.get("more_body"), flush=True)
 
 
@@ -551,7 +551,7 @@ async def stream_until_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     app, client = middleware_of(endless), TalkativeClient()
     async with alive(app) as group:
-        group.start_soon(app, client.scope, client.receive, client.send)
+        group.start_soon(app, client.scope, client.asgi_receive, client.asgi_send)
         await client.wait_for_body(b"first")
         signal.raise_signal(signal.SIGTERM)
         print("not at once", flush=True)

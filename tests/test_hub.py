@@ -35,7 +35,7 @@ from trio_sse._history import Bounds, Log
 from trio_sse._instrument import HubObserver
 from trio_sse._runtime import current_runtime
 from trio_sse._subscription import cursor_of
-from virtual_time import VirtualTimeLoop
+from trio_sse.testing import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 
@@ -706,6 +706,25 @@ def test_a_hub_is_made_outside_of_an_event_loop_and_opened_inside():
             return await hub.publish("a", "x")
 
     assert trio.run(main).endswith("-1")
+
+
+async def test_a_hub_whose_engine_takes_its_time_to_close_accepts_nothing_more():
+    class Slow(MemoryEngine):
+        @asynccontextmanager
+        async def open(self, deliver):
+            async with super().open(deliver) as start:
+                yield start
+                await anyio.sleep(10)
+
+    async def publish():
+        await anyio.sleep(5)
+        with raises("ClosedResourceError", match="the hub is closed"):
+            await hub.publish("a", "late")
+
+    async with anyio.create_task_group() as group:
+        async with open_hub(engine=Slow()) as hub:
+            group.start_soon(publish)
+    assert hub.statistics().published == 0
 
 
 async def test_a_closed_hub_refuses_everything():

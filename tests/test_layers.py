@@ -35,10 +35,10 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 FOREIGN = {
-    "trio": {"_runtime", "hypercorn"},
-    # Beside the seam, RunVar alone; but tests, which are the user's, are written with anyio.
+    "trio": {"_runtime", "hypercorn", "testing"},
+    # Beside the seam, RunVar alone; but what tests are written with is what they are: anyio.
     "anyio": {"_runtime", "_drain", "_source", "_transport", "testing"},
-    "asyncio": {"_runtime"},
+    "asyncio": {"_runtime", "testing"},
     "starlette": {"_response"},
     "hypercorn": {"hypercorn"},
 }

@@ -111,7 +111,8 @@ async def test_one_limit_counts_the_streams_of_all_responses_it_is_given_to():
         second = FakeClient()
         await second.call(EventSourceResponse(once, limit=limit))
         assert [event.type for event in second.events] == ["overloaded"]
-        await second.call(EventSourceResponse(once, limit=ConnectionLimit(total=1)))
+        third = FakeClient()
+        await third.call(EventSourceResponse(once, limit=ConnectionLimit(total=1)))
 
 
 async def test_a_response_that_is_called_twice_takes_two_slots():
@@ -618,7 +619,7 @@ async def test_a_refusal_in_an_app(browser):
 
     app = Starlette(routes=[Route("/", endpoint)])
     client = from_a_browser() if browser else FakeClient()
-    await app(client.scope, client.receive, client.send)
+    await app(client.scope, client.asgi_receive, client.asgi_send)
     if browser:
         assert client.status == 200
         assert [(event.type, event.data) for event in client.events] == [OVERLOADED]

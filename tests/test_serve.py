@@ -34,7 +34,7 @@ from trio_sse.hypercorn import MAX_PIECE_SIZE, Server, WriteDeadline, serve
 
 pytestmark = pytest.mark.anyio
 
-virtual_time = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+virtual_time = pytest.mark.parametrize("virtual_time_backend", ["trio"], indirect=True)
 real_time = pytest.mark.parametrize("anyio_backend", ["trio"])
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -210,7 +210,7 @@ async def served_over_http2(client):
     async with trio.open_nursery() as client.protocol.task_group.nursery:
         app = LargeAnswer()
         server = Server(app, config_of(), drain=1, write_timeout=5)
-        await server(client.scope, client.receive, HTTPStream(client).app_send)
+        await server(client.scope, client.asgi_receive, HTTPStream(client).app_send)
         yield app
 
 

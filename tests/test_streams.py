@@ -113,7 +113,7 @@ async def test_an_oserror_from_receive_is_the_client_leaving():
         await anyio.sleep(2)
         raise OSError("gone")
 
-    await EventSourceResponse(endless, on_close=closed)(client.scope, receive, client.send)
+    await EventSourceResponse(endless, on_close=closed)(client.scope, receive, client.asgi_send)
     assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
 
 
@@ -125,7 +125,7 @@ async def test_another_error_from_receive_is_the_apps():
         raise LookupError("middleware")
 
     with pytest.raises(LookupError, match="middleware"):
-        await EventSourceResponse(endless, on_close=closed)(client.scope, receive, client.send)
+        await EventSourceResponse(endless, on_close=closed)(client.scope, receive, client.asgi_send)
     assert closed.reasons == [CloseReason.ERROR]
     assert not client.complete
 
@@ -234,9 +234,9 @@ async def test_the_final_body_is_sent_whole_though_a_disconnect_arrives_from_wit
         if message.get("more_body") is False:
             client.gone.set()  # as hypercorn does
             await anyio.sleep(0.9)
-        await client.send(message)
+        await client.asgi_send(message)
 
-    await EventSourceResponse(once, on_close=closed)(client.scope, client.receive, send)
+    await EventSourceResponse(once, on_close=closed)(client.scope, client.asgi_receive, send)
     assert client.complete
     assert closed.reasons == [CloseReason.COMPLETED]
 
@@ -262,7 +262,7 @@ async def test_a_receive_that_never_suspends_lets_others_run():
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    await EventSourceResponse(once)(client.scope, receive, client.send)
+    await EventSourceResponse(once)(client.scope, receive, client.asgi_send)
     assert client.complete
 
 
@@ -549,10 +549,10 @@ async def test_the_ping_after_a_slow_send_comes_at_its_moment():
 
     async def send(message):
         client.slow = 20 if b"slow" in message.get("body", b"") else 0
-        await client.send(message)
+        await client.asgi_send(message)
 
     with anyio.move_on_after(61):
-        await EventSourceResponse(produce)(client.scope, client.receive, send)
+        await EventSourceResponse(produce)(client.scope, client.asgi_receive, send)
     assert pings(client) == [45, 60]
 
 
@@ -667,9 +667,9 @@ async def test_no_ping_follows_the_final_body():
 
     async def send(message):
         client.slow = 0 if message.get("more_body", True) else 100
-        await client.send(message)
+        await client.asgi_send(message)
 
-    await EventSourceResponse(once)(client.scope, client.receive, send)
+    await EventSourceResponse(once)(client.scope, client.asgi_receive, send)
     assert client.complete
 
 

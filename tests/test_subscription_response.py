@@ -862,7 +862,7 @@ def make_app(endpoint):
 
 
 async def serve(client, app):
-    await app(client.scope, client.receive, client.send)
+    await app(client.scope, client.asgi_receive, client.asgi_send)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

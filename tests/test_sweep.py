@@ -24,7 +24,7 @@ from sweep import (
 from trio_sse import ConnectionLimit, MemoryEngine, ServerSentEvent, draining, open_hub
 from trio_sse._runtime import current_runtime
 from trio_sse._source import MAX_CHUNK_SIZE
-from virtual_time import VirtualTimeLoop
+from trio_sse.testing import VirtualTimeLoop
 
 
 def run_trio(main):

@@ -193,7 +193,7 @@ async def test_behind_a_middleware_that_sends_from_a_task_of_its_own_the_server_
     async with receive, anyio.create_task_group() as group:
         group.start_soon(pass_on)
         with anyio.move_on_after(3 if ends == "cancellation" else 100):
-            await response(scope, client.receive, send.send)
+            await response(scope, client.asgi_receive, send.send)
         send.close()
     assert client.server.socket.was_reset
     assert closed.times == [3 + SEND_GRACE if ends == "cancellation" else 1 + 5 + SEND_GRACE]
@@ -697,8 +697,8 @@ def named(connection):
 
 
 def find(client, send=None, receive=None):
-    stream = client.send if send is None else send
-    return find_connection(current_runtime(), client.scope, receive or client.receive, stream)
+    stream = client.asgi_send if send is None else send
+    return find_connection(current_runtime(), client.scope, receive or client.asgi_receive, stream)
 
 
 class Asked:
@@ -737,7 +737,7 @@ async def test_a_connection_is_found_behind_middlewares(middleware):
     client.scope |= {"headers": [(b"origin", b"http://a"), (b"accept-encoding", b"gzip")]}
     client.scope |= {"query_string": b"", "root_path": ""}
     app = Starlette(routes=[Route("/", asked)], middleware=middleware)
-    await app(client.scope, client.receive, client.send)
+    await app(client.scope, client.asgi_receive, client.asgi_send)
     assert asked.found == ["UvicornConnection"]
 
 
@@ -750,9 +750,9 @@ async def test_a_connection_is_found_behind_partials_and_callable_objects():
             await self._send(message)
 
     client = Uvicorn()
-    assert named(find(client, partial(client.send))) == "UvicornConnection"
-    assert named(find(client, Wrapper(client.send), print)) == "UvicornConnection"
-    assert named(find(client, partial(print, send=client.send), print)) == "UvicornConnection"
+    assert named(find(client, partial(client.asgi_send))) == "UvicornConnection"
+    assert named(find(client, Wrapper(client.asgi_send), print)) == "UvicornConnection"
+    assert named(find(client, partial(print, send=client.asgi_send), print)) == "UvicornConnection"
 
 
 async def test_what_leads_in_circles_is_left_after_a_while():
@@ -767,7 +767,7 @@ async def test_what_leads_in_circles_is_left_after_a_while():
 
 async def test_nothing_is_followed_for_ever():
     client = Uvicorn()
-    send = client.send
+    send = client.asgi_send
     for _ in range(150):
         send = partial(print, send)
     assert named(find(client, send, print)) == "Connection"
@@ -779,7 +779,7 @@ async def test_a_variable_that_has_no_value_yet_leads_nowhere():
             await later_send(message)
 
         found = find(FakeClient(), sender, sender)
-        later_send = FakeClient().send
+        later_send = FakeClient().asgi_send
         return found
 
     assert named(wrap()) == "Connection"
@@ -787,7 +787,7 @@ async def test_a_variable_that_has_no_value_yet_leads_nowhere():
 
 async def test_a_wrapper_of_the_app_leads_to_the_connection_whatever_is_between():
     client = Uvicorn()
-    client.scope = with_send(client.scope, client.send)
+    client.scope = with_send(client.scope, client.asgi_send)
     assert named(find(client, print, print)) == "UvicornConnection"
 
 
@@ -872,7 +872,7 @@ async def test_a_transport_that_lacks_something_is_not_taken_for_one(missing, mo
 def broken_trio_stream():
     client = Hypercorn()
     client.server.stream.socket = SimpleNamespace(close=None)
-    client.send = client.protocol.stream_send
+    client.send = client.protocol.stream_send  # as a stream of hypercorn has one
     return client
 
 

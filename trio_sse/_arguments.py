@@ -72,6 +72,13 @@ def check_status(status_code: object) -> None:
         )
 
 
+def check_method(method: object) -> None:
+    """Refuse what is no method of HTTP: RFC 9110, section 9.1."""
+    check_instance("method", method, str)
+    if not method or not _TOKEN.issuperset(str(method).lower()):
+        raise ValueError(f"method must be the name of one, GET for example, not {method!r}")
+
+
 def check_buffer_size(value: object) -> None:
     """Refuse what no memory channel can have as its size."""
     if isinstance(value, bool) or not (isinstance(value, int) or value == inf):
@@ -80,7 +87,7 @@ def check_buffer_size(value: object) -> None:
         raise ValueError(f"max_buffer_size must be 0 or more items, not {value!r}")
 
 
-def header_pairs(headers: object) -> list[tuple[str, str]]:
+def header_pairs(headers: object, *, of_request: bool = False) -> list[tuple[str, str]]:
     """Return headers given as a mapping or as pairs, str or bytes, as pairs of str.
 
     Raises:
@@ -94,10 +101,10 @@ def header_pairs(headers: object) -> list[tuple[str, str]]:
     pairs: Any = cast("Any", headers)
     if isinstance(headers, Mapping):
         pairs = pairs.items()
-    return [_header_pair(pair) for pair in pairs]
+    return [_header_pair(pair, of_request) for pair in pairs]
 
 
-def _header_pair(pair: Any) -> tuple[str, str]:
+def _header_pair(pair: Any, of_request: bool) -> tuple[str, str]:
     parts: tuple[Any, ...] = tuple(cast("Any", pair)) if isinstance(pair, tuple | list) else ()
     if len(parts) != 2:
         raise TypeError(f"headers must hold pairs of a name and a value, not {pair!r}")
@@ -106,7 +113,7 @@ def _header_pair(pair: Any) -> tuple[str, str]:
         raise ValueError(f"headers: {name!r} is not a header name")
     if not {"\r", "\n", "\0"}.isdisjoint(value):
         raise ValueError(f"headers: the value of {name!r} must not hold CR, LF or NUL")
-    if name.lower() == "content-length":
+    if name.lower() == "content-length" and not of_request:
         raise ValueError("headers: an event stream has no content-length")
     return name, value
 

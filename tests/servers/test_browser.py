@@ -13,7 +13,7 @@ from .process import Process
 pytest.importorskip("hypercorn")
 pytest.importorskip("websockets")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 
 @pytest.fixture

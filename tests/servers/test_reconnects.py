@@ -33,7 +33,7 @@ from .wire import Address, Http1
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 SEED = os.environ.get("RECONNECT_SEED") or secrets.token_hex(4)
 CLIENTS = int(os.environ.get("RECONNECT_CLIENTS", "40"))

@@ -1,0 +1,145 @@
+"""An HTTP client of an app in-process whose responses stream."""
+
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import anyio.abc
+
+from ._client import ASGIApp, StreamClient
+
+# The libraries have base classes for transports, which do nothing; for type checkers this
+# one is of any kind, so that it is of each of them.
+if TYPE_CHECKING:
+    _Transport = Any
+else:
+    _Transport = object
+
+
+class StreamingASGITransport(_Transport):  # type: ignore[misc]
+    """A transport for ``httpx.AsyncClient``, or httpx2's, that calls an ASGI app.
+
+    Their own collects the whole body before there is a response, so with a stream that does
+    not end by itself there never is one. This one hands out what has come as it comes, with the
+    backpressure of `StreamClient`. It is entered and left by the client.
+
+    Args:
+        app: The app.
+
+    Example::
+
+        transport = StreamingASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            async with client.stream("GET", "/events") as response:
+                async for line in response.aiter_lines():
+                    ...
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._group: anyio.abc.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the nursery that the calls of the app run in."""
+        self._group = await anyio.create_task_group().__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        """End what is still running."""
+        group, self._group = self._group, None
+        if group is not None:
+            group.cancel_scope.cancel()
+            await group.__aexit__(None, None, None)  # or it would put what was raised into a group
+
+    async def aclose(self) -> None:
+        """Do nothing: the end is `__aexit__`."""
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Call the app, and return its response when its headers have come.
+
+        Raises:
+            RuntimeError: if the client was not entered.
+            Exception: what the app raises before that.
+        """
+        if self._group is None:
+            raise RuntimeError("enter the client first: async with httpx.AsyncClient(...)")
+        library = sys.modules[type(request).__module__.partition(".")[0]]
+        exchange = _Exchange(self._app, await _client_of(request))
+        self._group.start_soon(exchange.run)
+        await exchange.start()
+        if exchange.client.status is None:
+            raise exchange.error or RuntimeError("the app has returned without a response")
+        body_type = type("Body", (_Body, library.AsyncByteStream), {})
+        return library.Response(
+            exchange.client.status,
+            headers=exchange.client.messages[0]["headers"],
+            stream=body_type(exchange),
+            request=request,
+        )
+
+
+class _Exchange:
+    """A call of the app, and what it raises."""
+
+    def __init__(self, app: ASGIApp, client: StreamClient) -> None:
+        self._app = app
+        self.client = client
+        self.error: Exception | None = None
+
+    async def start(self) -> None:
+        try:
+            await self.client.started()
+        except BaseException:
+            self.client.disconnect()  # nobody waits for the response any more
+            raise
+
+    async def run(self) -> None:
+        try:
+            await self.client.call(self._app)
+        except Exception as error:
+            self.error = error
+
+    async def read(self) -> bytes:
+        chunk = await self.client.receive_bytes()
+        if not chunk and self.error is not None:
+            raise self.error
+        return chunk
+
+    async def close(self) -> None:
+        self.client.disconnect()
+        await self.client.ended.wait()
+
+
+class _Body:
+    """The body of a response, as the libraries read it; no generator, which would need closing."""
+
+    def __init__(self, exchange: _Exchange) -> None:
+        self._exchange = exchange
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if chunk := await self._exchange.read():
+            return chunk
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        await self._exchange.close()
+
+
+async def _client_of(request: Any) -> StreamClient:
+    url = request.url
+    return StreamClient(
+        url.raw_path.decode("ascii"),
+        method=request.method,
+        body=await request.aread(),
+        http_version="1.1",
+        scope={
+            "scheme": url.scheme,
+            "path": url.path,
+            "raw_path": url.raw_path.partition(b"?")[0],
+            "server": (url.host, url.port),
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        },
+    )
