@@ -45,6 +45,7 @@ class EventStreamDecoder:
         max_event_size: The most bytes that one event's data and the line being
             read may take together; 1 MiB by default.
         on_comment: Called with the text of each comment, in order.
+        last_event_id: The last event ID that the stream goes on from; empty by default.
 
     Raises:
         ValueError: if ``max_event_size`` is not positive.
@@ -82,6 +83,7 @@ class EventStreamDecoder:
         *,
         max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
         on_comment: Callable[[str], object] | None = None,
+        last_event_id: str = "",
     ) -> None:
         if isinstance(max_event_size, bool) or not isinstance(max_event_size, int):
             raise TypeError(f"max_event_size must be int, not {type(max_event_size).__name__}")
@@ -89,9 +91,9 @@ class EventStreamDecoder:
             raise ValueError(f"max_event_size must be positive, not {max_event_size}")
         self._max_event_size = max_event_size
         self._on_comment = on_comment
-        self.last_event_id = ""
+        self.last_event_id = last_event_id
         self.reconnection_time = None
-        self._id_buffer = ""
+        self._id_buffer = last_event_id
         self._event_type = ""
         self._data: list[str] = []
         self._data_size = 0

@@ -1,0 +1,1 @@
+"""The client, against scripted servers: in virtual time, and on sockets."""
