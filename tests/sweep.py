@@ -191,7 +191,7 @@ class Disconnect(Injection):
     """The client goes away."""
 
     def inject(self, run):
-        run.stage.client.gone.set()
+        run.stage.client.disconnect()
 
     def check(self, run, whole):
         assert run.raised is None

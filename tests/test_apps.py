@@ -78,7 +78,7 @@ async def test_events_pass_a_middleware_one_by_one_and_unchanged(kind):
         await client.wait_for_body(b"data: " + b"a" * 1000 + b"\r\n\r\n")
         gate.set()
         await client.wait_for(lambda client: client.complete)
-        client.gone.set()
+        client.disconnect()
     assert client.data == ["a" * 1000, "b"]
     assert "content-encoding" not in client.headers
     assert ("access-control-allow-origin" in client.headers) == (kind in ("cors", "all"))
@@ -97,7 +97,7 @@ async def test_headers_pass_a_middleware_before_there_is_an_event(kind):
     async with anyio.create_task_group() as group:
         group.start_soon(serve, client, make_app(endpoint, *MIDDLEWARE[kind]()))
         await client.wait_for(lambda client: bool(client.messages))
-        client.gone.set()
+        client.disconnect()
 
 
 @pytest.mark.parametrize("kind", MIDDLEWARE)
@@ -115,7 +115,7 @@ async def test_a_disconnect_passes_a_middleware(kind):
     async with anyio.create_task_group() as group:
         group.start_soon(serve, client, make_app(endpoint, *MIDDLEWARE[kind]()))
         await client.wait_for_body(b"a")
-        client.gone.set()
+        client.disconnect()
     assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
 
 
@@ -251,7 +251,7 @@ def test_one_app_runs_in_two_threads_with_two_event_loops_at_once():
                 assert not is_draining()
                 for client in clients:
                     assert not client.complete
-                    client.gone.set()
+                    client.disconnect()
         results.update(client.complete for client in clients)
 
     drained = threading.Event()

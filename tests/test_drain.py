@@ -471,7 +471,7 @@ async def test_a_client_that_left_is_not_waited_for():
     client = FakeClient()
     async with serving(client, EventSourceResponse(endless)):
         await client.wait_for_body(b"first")
-        client.gone.set()
+        client.disconnect()
         await drain()
         assert anyio.current_time() == 0
 

@@ -300,7 +300,7 @@ async def test_outside_of_the_main_thread_an_app_lives_and_hears_nothing(handled
         async with streaming(middleware_of(endless)) as client:
             seen.append(threading.current_thread() is not threading.main_thread())
             seen.append(signal.getsignal(signal.SIGTERM) is before)
-            client.gone.set()
+            client.disconnect()
 
     backend = "trio" if current_runtime().name == "trio" else "asyncio"
     await anyio.to_thread.run_sync(lambda: anyio.run(live_and_look, backend=backend))
@@ -668,7 +668,7 @@ async def test_on_asyncio_a_worker_is_not_found_and_the_streams_go_on():
         await context.terminated.set()
         await settle()
         assert not is_draining()
-        client.gone.set()
+        client.disconnect()
     assert not client.complete
 
 

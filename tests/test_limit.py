@@ -100,7 +100,7 @@ async def test_a_slot_that_was_given_back_is_free():
             assert await visits.admits("a")
             leaver = visits.latest
             assert not await visits.admits("a")
-            leaver.gone.set()
+            leaver.disconnect()
             await anyio.sleep(1)
 
 
@@ -206,7 +206,7 @@ async def test_a_slot_is_given_back_when_on_close_has_run(way):
         await anyio.sleep(1)
         slots.note()
         if way in ("client leaves", "producer fails in clean-up"):
-            client.gone.set()
+            client.disconnect()
         elif way == "cancellation":
             scope.cancel()
         elif way == "drain":

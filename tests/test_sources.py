@@ -466,7 +466,7 @@ async def test_two_tasks_of_one_stream_that_raise_come_in_a_group():
 
     async def disconnect():
         await anyio.sleep(1)
-        client.gone.set()
+        client.disconnect()
 
     async with anyio.create_task_group() as group:
         group.start_soon(disconnect)

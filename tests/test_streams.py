@@ -59,7 +59,7 @@ async def test_a_client_that_leaves_while_idle_cancels_the_producer():
         await client.wait_for_body(b"first")
         await anyio.sleep(3)
         left_at = anyio.current_time()
-        client.gone.set()
+        client.disconnect()
     assert cleaned == closed.times == [left_at]
     assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
     assert not client.complete
@@ -168,7 +168,7 @@ async def test_a_producer_that_raises_during_its_clean_up_is_heard():
 
     async def disconnect():
         await client.wait_for_body(b"first")
-        client.gone.set()
+        client.disconnect()
 
     async with anyio.create_task_group() as group:
         group.start_soon(disconnect)
@@ -232,7 +232,7 @@ async def test_the_final_body_is_sent_whole_though_a_disconnect_arrives_from_wit
 
     async def send(message):
         if message.get("more_body") is False:
-            client.gone.set()  # as hypercorn does
+            client.disconnect()  # as hypercorn does
             await anyio.sleep(0.9)
         await client.asgi_send(message)
 
@@ -317,7 +317,7 @@ async def test_an_error_is_the_reason_though_writing_what_came_before_it_is_cut(
         await client.frozen.wait()
         await anyio.sleep(1)
         if cut == "disconnect":
-            client.gone.set()
+            client.disconnect()
         elif cut == "outer cancellation":
             scope.cancel()
         elif cut == "drain":
@@ -346,7 +346,7 @@ async def test_every_error_of_a_nursery_that_fails_while_it_is_cut_is_heard():
 
     async def disconnect():
         await anyio.sleep(1)
-        client.gone.set()
+        client.disconnect()
 
     async with anyio.create_task_group() as group:
         group.start_soon(disconnect)
@@ -399,7 +399,7 @@ async def test_a_stream_that_ends_before_its_headers_sends_nothing():
     async with anyio.create_task_group() as group:
         group.start_soon(client.call, response)
         await anyio.sleep(1)
-        client.gone.set()
+        client.disconnect()
     assert client.messages == []
     assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
 
@@ -718,7 +718,7 @@ async def test_a_generator_that_raises_while_it_is_closed_is_heard():
 
     async def disconnect():
         await client.frozen.wait()
-        client.gone.set()
+        client.disconnect()
 
     async with anyio.create_task_group() as group:
         group.start_soon(disconnect)
@@ -754,7 +754,7 @@ async def test_a_generator_whose_nursery_fails_while_it_is_closed_is_heard():
 
     async def disconnect():
         await client.frozen.wait()
-        client.gone.set()
+        client.disconnect()
 
     async with anyio.create_task_group() as group:
         group.start_soon(disconnect)
@@ -845,7 +845,7 @@ async def test_a_generator_that_is_cut_in_its_turn_stops(monkeypatch):
         group.start_soon(client.call, EventSourceResponse(generate()))
         for _ in range(20):
             await anyio.lowlevel.checkpoint()
-        client.gone.set()
+        client.disconnect()
     assert client.body == b""
 
 
@@ -988,7 +988,7 @@ async def test_background_runs_after_an_end_that_is_no_error(cause, runs):
 
     client = FakeClient(freeze_at=1 if cause == "timed out" else None)
     if cause == "disconnected":
-        client.gone.set()
+        client.disconnect()
     response = EventSourceResponse(
         {"completed": once, "error": fails}.get(cause, endless),
         background=BackgroundTask(background),

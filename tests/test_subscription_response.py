@@ -1,6 +1,7 @@
 """A subscription as the content of a response: entered before the headers, left at the end."""
 
 import gc
+from contextlib import asynccontextmanager
 from weakref import ref
 
 import anyio
@@ -239,7 +240,7 @@ async def test_a_second_call_is_an_error(method):
     client = FakeClient(method=method)
     async with open_hub() as hub:
         response = EventSourceResponse(hub.subscribe("news"))
-        client.gone.set()
+        client.disconnect()
         await client.call(response)
         with pytest.raises(RuntimeError, match="a new EventSourceResponse for each request"):
             await FakeClient().call(response)
@@ -413,8 +414,9 @@ async def test_an_authorize_that_cannot_be_understood_is_an_error(authorize, mes
     assert closed.reasons == [CloseReason.ERROR]
 
 
-async def test_a_client_that_leaves_while_authorize_runs_is_gone():
-    client, closed = FakeClient(), Recorder()
+@asynccontextmanager
+async def while_it_is_being_authorized(client, closed):
+    """Call a response whose authorize does not return; wait for its end."""
 
     async def authorize(topics):
         await anyio.sleep_forever()
@@ -425,26 +427,22 @@ async def test_a_client_that_leaves_while_authorize_runs_is_gone():
             group.start_soon(client.call, EventSourceResponse(subscription, on_close=closed))
             await anyio.sleep(1)
             assert hub.statistics().subscribers == 1
-            client.gone.set()
+            yield
         assert hub.statistics().subscribers == 0
     assert client.messages == []
+
+
+async def test_a_client_that_leaves_while_authorize_runs_is_gone():
+    client, closed = FakeClient(), Recorder()
+    async with while_it_is_being_authorized(client, closed):
+        client.disconnect()
     assert closed.reasons == [CloseReason.CLIENT_DISCONNECTED]
 
 
 async def test_an_authorize_that_hangs_does_not_hold_up_a_drain():
     client, closed = FakeClient(), Recorder()
-
-    async def authorize(topics):
-        await anyio.sleep_forever()
-
-    async with open_hub() as hub:
-        subscription = hub.subscribe("news", authorize=authorize)
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.call, EventSourceResponse(subscription, on_close=closed))
-            await anyio.sleep(1)
-            await drain()
-        assert hub.statistics().subscribers == 0
-    assert client.messages == []
+    async with while_it_is_being_authorized(client, closed):
+        await drain()
     assert (closed.reasons, closed.times) == ([CloseReason.SHUTDOWN], [2])
 
 
@@ -475,7 +473,7 @@ async def test_a_stream_that_is_over_has_left_its_hub(way, reason, complete):
         await publish(hub, "a")
         await anyio.sleep(1)
         if way == "client leaves":
-            client.gone.set()
+            client.disconnect()
         elif way == "cancellation":
             scope.cancel()
         elif way == "drain":
@@ -596,7 +594,7 @@ async def test_a_stream_of_a_subscription_leaves_nothing_to_the_garbage_collecto
                         client.call, EventSourceResponse(hub.subscribe("news"), on_close=closed)
                     )
                     await client.wait_for_body(b"ready")
-                    client.gone.set()
+                    client.disconnect()
                 alive = ref(closed)
                 del closed, client
                 assert alive() is None
@@ -644,7 +642,7 @@ async def test_only_the_clients_with_the_key_are_revoked():
             assert hub.revoke(key="me") == 1
             await publish(hub, "a")
             await other.wait_for_body(b"data: a")
-            other.gone.set()
+            other.disconnect()
     assert types(mine) == ["ready", "revoked"]
     assert types(other) == ["ready", "message"]
 
@@ -810,7 +808,7 @@ async def test_a_generator_that_reads_a_subscription_leaves_nothing_behind(way):
             await client.wait_for_body(b"data: a")
             assert hub.statistics().subscribers == 1
             if way == "client leaves":
-                client.gone.set()
+                client.disconnect()
             elif way == "cancellation":
                 group.cancel_scope.cancel()
             elif way == "drain":
@@ -910,7 +908,7 @@ async def test_a_browser_that_reconnects_gets_each_event_once():
                 await client.wait_for_body(b"ready")
                 await publish(hub, *until)
                 await client.wait_for_body(f"data: {until[-1]}\r\n".encode())
-                client.gone.set()
+                client.disconnect()
 
         first, second = FakeClient(), FakeClient()
         await visit(first, "ab")
@@ -934,4 +932,4 @@ async def test_a_sync_endpoint_may_subscribe():
             await client.wait_for_body(b"ready")
             await publish(hub, "a")
             await client.wait_for_body(b"data: a")
-            client.gone.set()
+            client.disconnect()

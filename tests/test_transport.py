@@ -361,7 +361,7 @@ async def test_over_http2_a_client_that_left_is_not_sent_a_reset():
     client = HypercornH2()
     async with serving(client, EventSourceResponse(endless)):
         await client.wait_for_body(b"first")
-        client.gone.set()
+        client.disconnect()
     assert client.protocol.resets == []
 
 
@@ -586,7 +586,7 @@ async def test_streams_of_one_protocol_that_overlap_are_all_told():
             client.transport = transport
             group.start_soon(client.call, EventSourceResponse(endless, farewell=FAREWELL))
             await client.wait_for_body(b"first")
-        clients[0].gone.set()
+        clients[0].disconnect()
         await anyio.sleep(1)
         transport.shutdown()
     assert [client.complete for client in clients] == [False, True, True]

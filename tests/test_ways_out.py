@@ -119,10 +119,10 @@ async def test_everything_is_closed(kind, way):
     async def act():
         if way == "client gone while idle":
             await client.wait_for_body(b"a")
-            client.gone.set()
+            client.disconnect()
         elif way == "client gone during a send":
             await client.frozen.wait()
-            client.gone.set()
+            client.disconnect()
         elif way == "drain":
             await client.wait_for_body(b"a")
             await drain()

@@ -113,6 +113,9 @@ class Requests:
             alone, and so are the client's.
     """
 
+    target: Target
+    """What to ask for, where it has moved to for good."""
+
     def __init__(self, client: Any, target: Target, headers: list[tuple[bytes, bytes]]) -> None:
         self._client = client
         given = {name for name, _ in headers}

@@ -74,6 +74,10 @@ class StreamClient:
     """The moment of each of them, by the clock of the event loop."""
     frozen: anyio.Event
     """Set when there is a send that does not return."""
+    gone: anyio.Event
+    """Set when the client has left; `disconnect` sets it."""
+    sends: int
+    """How many sends have begun."""
     ended: anyio.Event
     """Set when the app has returned."""
     error: Exception | None

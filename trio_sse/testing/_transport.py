@@ -8,15 +8,18 @@ import anyio.abc
 
 from ._client import ASGIApp, StreamClient
 
-# The libraries have base classes for transports, which do nothing; for type checkers this
-# one is of any kind, so that it is of each of them.
+# The base classes of the libraries do nothing, so they are there for type checkers alone. One
+# that is not installed is anything to them.
 if TYPE_CHECKING:
-    _Transport = Any
+    import httpx
+    import httpx2
+
+    class _Transport(httpx.AsyncBaseTransport, httpx2.AsyncBaseTransport): ...  # type: ignore[misc]
 else:
     _Transport = object
 
 
-class StreamingASGITransport(_Transport):  # type: ignore[misc]
+class StreamingASGITransport(_Transport):
     """A transport for ``httpx.AsyncClient``, or httpx2's, that calls an ASGI app.
 
     Their own collects the whole body before there is a response, so with a stream that does

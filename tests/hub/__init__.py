@@ -1,0 +1,1 @@
+"""What a hub promises: publishing, resuming, slow consumers, access."""
