@@ -11,10 +11,19 @@ from trio_sse.testing import StreamClient
 
 
 class FakeClient(StreamClient):
-    """A client that is always reading."""
+    """A client that is always reading, and whose request has been received."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(buffer_size=inf, **options)
+        self.incoming.clear()
+        self._told = False
+
+    async def asgi_receive(self) -> dict[str, Any]:
+        """Be ASGI's ``receive``, which may be called again after a disconnect; ours is not."""
+        assert not self._told, "receive() is called again after a disconnect"
+        message = await super().asgi_receive()
+        self._told = message["type"] == "http.disconnect"
+        return message
 
     @property
     def broken(self) -> bool | None:

@@ -1,6 +1,7 @@
 """Checks of arguments, made where a mistake was made: when the response is."""
 
 from collections.abc import Iterable, Mapping
+from inspect import iscoroutinefunction
 from math import inf
 from typing import Any, cast
 
@@ -32,6 +33,13 @@ def check_callable(name: str, value: object) -> None:
     """Refuse what is given and cannot be called."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+
+
+def check_plain_function(name: str, value: object) -> None:
+    """Refuse what is given and cannot be called, or would have to be awaited."""
+    check_callable(name, value)
+    if iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function: it is not awaited")
 
 
 def check_limiter(name: str, value: object) -> None:

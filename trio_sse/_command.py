@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import sys
+from io import TextIOWrapper
+from typing import cast
 
 import trio
 
@@ -18,6 +20,7 @@ INTERRUPTED = 130
 def main() -> int:
     """Run the command, and return its exit status."""
     arguments = _parse()
+    cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8")  # as the stream is
     status = 0
     try:
         trio.run(_print_events, arguments)
@@ -93,8 +96,12 @@ def _describe(error: Exception) -> str:
     return f"{_name(error)}\n{body}".rstrip()
 
 
-def _name(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _name(error: BaseException) -> str:
+    """Return what an error says, or what the one behind it does."""
+    behind = error.__cause__ or error.__context__
+    if str(error) or behind is None:
+        return str(error) or type(error).__name__
+    return _name(behind)
 
 
 def _say(text: str) -> None:

@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from inspect import iscoroutinefunction
 from typing import Any, Literal
 
-from ._arguments import check_count
+from ._arguments import check_count, check_plain_function
 from ._event import ServerSentEvent
 
 OVERLOADED = ServerSentEvent('{"reason":"overloaded"}', event="overloaded")
@@ -79,8 +78,8 @@ class ConnectionLimit:
             raise ValueError(
                 f"refusal must be 'auto', 'event', 'error' or a function, not {refusal!r}"
             )
-        if iscoroutinefunction(refusal):
-            raise TypeError("refusal must be a plain function: it is not awaited")
+        if callable(refusal):
+            check_plain_function("refusal", refusal)
         ServerSentEvent(retry=retry)
         self._total = total
         self._per_key = per_key

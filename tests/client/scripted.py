@@ -20,17 +20,18 @@ FOREVER = math.inf
 # In virtual time: more than any test takes, so that what hangs fails.
 LIMIT = 20_000
 
-Step = bytes | float | str
+Step = bytes | float | str | Exception
 
 
 class Answer:
     """What one request is answered with.
 
     Args:
-        steps: What the body does: bytes are sent, a number is of seconds to wait, and a string
-            names the exception of the library that is raised.
+        steps: What the body does: bytes are sent, a number is of seconds to wait, an exception is
+            raised, and so is the one of the library that a string names.
         before: What is done before the status, likewise but without bytes.
         headers: By default those of an event stream.
+        extensions: What the library says of the response beside.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class Answer:
         status: int = 200,
         before: Iterable[Step] = (),
         headers: Any = None,
+        extensions: Any = None,
     ) -> None:
         self.steps = steps
         self.status = status
         self.before = before
         self.headers = {"content-type": "text/event-stream"} if headers is None else headers
+        self.extensions = extensions
 
 
 def redirect(status: int, location: str | None) -> Answer:
@@ -106,7 +109,10 @@ class Server:
             pass
         self.open += 1
         return self._library.Response(
-            answer.status, headers=answer.headers, stream=self._body(answer.steps)
+            answer.status,
+            headers=answer.headers,
+            stream=self._body(answer.steps),
+            extensions=answer.extensions,
         )
 
     def _body(self, steps: Iterable[Step]) -> Any:
@@ -131,6 +137,8 @@ class Server:
                 yield step
             elif isinstance(step, str):
                 raise getattr(self._library, step)(f"a scripted {step}")
+            elif isinstance(step, Exception):
+                raise step
             elif step == FOREVER:
                 await anyio.sleep_forever()
             else:

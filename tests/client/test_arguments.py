@@ -8,10 +8,16 @@ from trio_sse.client import open_event_source
 
 from .scripted import URL, Server
 
-SECONDS = ["reconnection_time", "max_reconnection_time", "max_backoff", "max_downtime"]
+SECONDS = [
+    "reconnection_time",
+    "min_reconnection_time",
+    "max_reconnection_time",
+    "max_backoff",
+    "max_downtime",
+]
 WRONG_TYPES = [
     *((name, value) for name in [*SECONDS, "stall_timeout"] for value in ("1", True)),
-    *((name, None) for name in SECONDS[:3]),
+    *((name, None) for name in SECONDS[:4]),
     *(("max_attempts", value) for value in ("1", 1.5, True)),
     *(("retried_statuses", value) for value in (503, None, ["503"], [503.0])),
     *(("max_event_size", value) for value in ("1", 1.5, True, None)),
@@ -34,6 +40,7 @@ WRONG_VALUES = [
     *(("headers", value) for value in ({"a b": "c"}, {"": "c"}, {"a": "b\n"}, {"a": "\u20ac"})),
     ("headers", {"Last-Event-ID": "1"}),
     *(("method", value) for value in ("", "G T", "GET\n", "GËT")),
+    *(("url", value) for value in ("http://server:x", "http://server:99999", "http://[::1/")),
     *(("url", value) for value in ("", "server", "/events", "ftp://server", "http://", "ws://a")),
 ]
 
@@ -48,6 +55,15 @@ WRONG_VALUES = [
 def test_a_bad_argument_is_refused_at_once_by_its_name(name, value, error):
     with pytest.raises(error, match=rf"^{name}\b"):
         open_event_source(**{"url": URL, name: value})
+
+
+@pytest.mark.parametrize("name", ["on_state", "on_comment"])
+def test_a_function_that_would_have_to_be_awaited_is_refused(name):
+    async def later(_):
+        raise NotImplementedError
+
+    with pytest.raises(TypeError, match=f"{name} must be a plain function"):
+        open_event_source(URL, **{name: later})
 
 
 @pytest.mark.parametrize("name", [*SECONDS, "stall_timeout", "max_attempts", "last_event_id"])

@@ -74,11 +74,11 @@ def test_it_says_when_and_why_it_connects_again(run, capsys):
     with SocketServer([EVENTS, busy, [Act.RESET]]) as server:
         assert run(server.url) == 0
     first, second, third = capsys.readouterr().err.splitlines()
-    assert first == "trio_sse: the stream has ended; connecting again in 0.0 s"
+    assert first == "trio_sse: the stream has ended; connecting again in 0.1 s"
     assert second.startswith("trio_sse: ")
-    assert second.endswith(f"503 from {server.url}; connecting again in 0.0 s")
+    assert second.endswith(f"503 from {server.url}; connecting again in 0.1 s")
     assert third.startswith("trio_sse: ")
-    assert third.endswith("; connecting again in 0.0 s")
+    assert third.endswith("; connecting again in 0.1 s")
 
 
 def test_an_answer_that_is_no_event_stream_is_the_end(run, capsys):
@@ -101,8 +101,11 @@ def test_a_header_that_is_none_is_a_mistake(run, capsys, header):
     assert f"{header!r} is not of the form 'NAME: VALUE'" in capsys.readouterr().err
 
 
-class Interrupted(io.StringIO):
+class Interrupted(io.TextIOWrapper):
     """Somebody presses Ctrl-C when something is printed."""
+
+    def __init__(self):
+        super().__init__(io.BytesIO())
 
     def write(self, text):
         raise KeyboardInterrupt
@@ -113,6 +116,14 @@ def test_an_interrupt_ends_it_with_the_status_that_shells_know(run, monkeypatch,
     with SocketServer([[*EVENTS, Act.HOLD]]) as server:
         assert run(server.url) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_it_prints_utf_8_whatever_the_terminal_says(run, monkeypatch):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "ascii"))
+    with SocketServer([EVENTS]) as server:
+        assert run(server.url) == 0
+    assert printed.getvalue().decode() == f"{GREETING}id: 1\ndata: b\n\n"
 
 
 def test_it_ends_when_nobody_reads_what_it_prints(run, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Receiving events, and what the event source tells of itself."""
 
 import gzip
+import pickle
 
 import anyio
 import pytest
@@ -165,7 +166,7 @@ async def test_each_change_of_its_state_is_told(library):
     answers = [
         Answer(status=503),
         Answer(before=["ConnectError"]),
-        Answer(b"retry: 10\n" + A),
+        Answer(b"retry: 200\n" + A),
         Answer(B, "ReadError"),
         Answer(FOREVER),
         Answer(status=404),
@@ -176,12 +177,12 @@ async def test_each_change_of_its_state_is_told(library):
         (CONNECTING, 2, 4, EventSourceError),
         (CONNECTING, 3, 5, library.ConnectError),
         (OPEN, 3, 5, library.ConnectError),
-        (CONNECTING, 1, 0.01, None),
-        (OPEN, 1, 0.01, None),
-        (CONNECTING, 1, 0.01, library.ReadError),
-        (OPEN, 1, 0.01, library.ReadError),
-        (CONNECTING, 1, 0.01, StallError),
-        (CLOSED, 1, 0.01, EventSourceError),
+        (CONNECTING, 1, 0.2, None),
+        (OPEN, 1, 0.2, None),
+        (CONNECTING, 1, 0.2, library.ReadError),
+        (OPEN, 1, 0.2, library.ReadError),
+        (CONNECTING, 1, 0.2, StallError),
+        (CLOSED, 1, 0.2, EventSourceError),
     ]
 
 
@@ -210,10 +211,10 @@ async def test_that_it_is_closed_is_told_once(library, way_out):
 
 
 async def test_the_reconnection_time_is_known_while_the_stream_is_open(library):
-    async with opened(Server(library, Answer(b"retry: 70\n", A, FOREVER))) as source:
+    async with opened(Server(library, Answer(b"retry: 700\n", A, FOREVER))) as source:
         assert source.reconnection_time == 3
         await source.receive()
-        assert source.reconnection_time == 0.07
+        assert source.reconnection_time == 0.7
 
 
 async def test_the_url_is_where_it_has_moved_to_for_good(library):
@@ -280,3 +281,27 @@ async def test_what_a_function_raises_at_the_end_comes_out_too(library):
 async def test_an_error_is_not_hidden_by_what_a_function_raises_then(library):
     with pytest.raises(EventSourceError):
         await read(Server(library, Answer(status=404)), on_state=Failing(1))
+
+
+@pytest.mark.parametrize("hook", ["on_state", "on_comment"])
+async def test_what_a_function_raises_is_never_taken_for_a_failure_of_the_network(library, hook):
+    def ask(_):
+        raise library.ConnectError("of somebody else")
+
+    server = Server(library, Answer(b": comment\n\n", A), Answer(B))
+    async with opened(server, **{hook: ask}) as source:
+        with pytest.raises(library.ConnectError, match="of somebody else"):
+            await source.receive()
+    assert len(server.requests) == 1
+
+
+async def test_an_error_can_be_copied_and_shows_no_password(library):
+    server = Server(library, Answer(b"no", status=401))
+    async with opened(server, "http://me:secret@server/") as source:
+        with pytest.raises(EventSourceError) as caught:
+            await source.receive()
+        assert source.url == "http://server/"
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert str(error) == "the answer is no event stream: 401 from http://server/"
+    assert vars(error) == vars(caught.value)
+    assert (error.status, error.body) == (401, b"no")

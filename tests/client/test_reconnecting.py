@@ -1,5 +1,6 @@
 """When the client connects again, how long it waits before, and with which id."""
 
+import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -47,9 +48,18 @@ async def test_the_reconnection_time_can_be_chosen(library):
 
 
 async def test_a_server_sets_the_reconnection_time_until_it_sets_another(library):
-    server = Server(library, Answer(b"retry: 1500\n"), Answer(A), Answer(b"retry:0\n"))
+    server = Server(library, Answer(b"retry: 1500\n"), Answer(A), Answer(b"retry:250\n"))
     assert await read(server) == ["a"]
-    assert waits(server) == [1.5, 1.5, 0]
+    assert waits(server) == [1.5, 1.5, 0.25]
+
+
+async def test_a_server_that_asks_for_no_time_gets_a_little(library):
+    server = Server(library, *[Answer(b"retry: 0\n\n")] * 3)
+    await read(server, reconnection_time=0)
+    assert waits(server) == pytest.approx([0.1] * 3)
+    server = Server(library, *[Answer(b"retry: 200\n\n")] * 3)
+    await read(server, min_reconnection_time=0.5)
+    assert waits(server) == [0.5] * 3
 
 
 @pytest.mark.parametrize("milliseconds", ["3600001", "9" * 20, "9" * 400, "9" * 10_000])
@@ -104,8 +114,8 @@ async def test_the_time_it_adds_after_failures_is_bounded(library):
 def test_what_is_added_is_at_random_from_nothing_to_the_most(failures, most):
     reconnection = Reconnection(ReconnectionOptions(), now=0)
     for _ in range(failures):
-        reconnection.failed(OSError(), now=0)
-    delays = [reconnection.delay(None) for _ in range(1000)]
+        reconnection.failed(OSError())
+    delays = [reconnection.delay(None, now=0) for _ in range(1000)]
     assert 3 <= min(delays) < 3 + most / 10
     assert 3 + most * 0.9 < max(delays) <= 3 + most
 
@@ -182,10 +192,27 @@ async def test_the_time_without_a_stream_begins_with_its_end(library):
     assert server.times == [0, 3, 106, 109]
 
 
+async def test_it_does_not_wait_for_what_would_come_too_late(library):
+    server = Server(library, after("3600"), Answer(A))
+    with pytest.raises(EventSourceError):
+        await read(server, max_downtime=10)
+    assert server.times == [0]
+    assert anyio.current_time() == 0
+
+
 async def test_a_failure_at_once_can_be_the_last(library):
     server = Server(library, BUSY)
     with pytest.raises(EventSourceError):
         await read(server, max_downtime=0)
+
+
+async def test_a_certificate_that_is_refused_is_the_end(library):
+    futile = library.ConnectError("")
+    futile.__cause__ = ssl.SSLCertVerificationError("self-signed")
+    server = Server(library, Answer(before=[futile]), Answer(A))
+    with pytest.raises(library.ConnectError):
+        await read(server)
+    assert len(server.requests) == 1
 
 
 # Retry-After

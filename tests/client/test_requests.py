@@ -202,9 +202,22 @@ async def test_another_origin_is_sent_no_headers_and_no_credentials(library, els
         async with source as events:
             assert [event.data async for event in events] == ["a"]
     for name in (b"x-default", b"cookie", b"authorization", b"x-name", b"proxy-token"):
-        assert [len(values) for values in server.headers(name)] == [1, 0, 1, 1], name
+        assert [len(values) for values in server.headers(name)] == [1, 0, 0, 1], (
+            name
+        )  # nor what that leads back to
     for name, values in {**OWN_HEADERS, b"last-event-id": ["ï".encode()]}.items():
         assert server.headers(name) == [values] * 4
+
+
+async def test_where_it_is_redirected_to_is_asked_for_as_it_stands(library):
+    """The parameters of a client, keys for example, are for its own URLs."""
+    there = ["http://other/there?signed=1", "http://server/back?signed=2"]
+    server = Server(library, *[redirect(307, url) for url in there], Answer(A))
+    async with server.client(params={"key": "secret"}) as client:
+        async with open_event_source(URL, client=client, headers={"host": "inner"}) as source:
+            assert (await source.receive()).data == "a"
+    assert server.urls[:3] == [f"{URL}?key=secret", *there]
+    assert server.headers(b"host")[:3] == [[b"inner"], [b"other"], [b"server"]]
 
 
 async def test_an_origin_may_name_its_port(library):
@@ -218,6 +231,22 @@ async def test_a_permanent_redirect_to_another_origin_gives_it_no_headers_later(
     await read(server, headers={"x-name": "1"})
     assert server.urls[1:] == ["http://other/"] * 2
     assert server.headers(b"x-name") == [[b"1"], [], []]
+
+
+async def test_a_client_of_a_kind_of_its_own_is_one_of_its_library(library):
+    server = Server(library, Answer(before=["ConnectError"]), Answer(A))
+    async with server.client() as client:
+        kind = type("AsyncClient", (type(client),), {"__module__": __name__})
+        client.__class__ = kind
+        async with open_event_source(URL, client=client, reconnection_time=0) as source:
+            assert (await source.receive()).data == "a"
+
+
+async def test_http2_is_refused_for_a_stream_that_is_left_would_not_end(library):
+    server = Server(library, Answer(A, FOREVER, extensions={"http_version": b"HTTP/2"}))
+    with pytest.raises(ValueError, match=r"client: over HTTP/2 .* without http2=True"):
+        await read(server)
+    assert server.open == 0
 
 
 # Methods and bodies

@@ -115,9 +115,9 @@ def test_the_reconnection_time_of_the_server_is_honoured(run):
         if source.state is ReadyState.CONNECTING:
             delays.append(source.delay)
 
-    with SocketServer([stream(b"retry: 5\n"), stream(b"retry: 99999999\n\n")]) as server:
-        run(server.url, read_all, on_state=note, reconnection_time=60, max_reconnection_time=0.02)
-    assert delays == [0.005, 0.02]
+    with SocketServer([stream(b"retry: 150\n"), stream(b"retry: 99999999\n\n")]) as server:
+        run(server.url, read_all, on_state=note, reconnection_time=60, max_reconnection_time=0.2)
+    assert delays == [0.15, 0.2]
 
 
 @pytest.mark.parametrize(

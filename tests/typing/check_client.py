@@ -131,4 +131,3 @@ def check_errors(error: EventSourceError, stall: StallError, anything: Any) -> N
     assert_type(EventSourceError("no stream", status=404, url=URL), EventSourceError)
 
     EventSourceError("no stream")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    EventSourceError(anything, 404, URL)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from importlib import import_module
+from ssl import SSLCertVerificationError
 from typing import Any, Protocol
 
 from ._errors import EventSourceError
@@ -14,21 +15,6 @@ MAX_REDIRECTS = 20
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _PERMANENT = {301, 308}
-
-# What an origin may be sent that the request was not made for, but redirected to. The last
-# event ID is of the stream, which is there now.
-_HARMLESS = {
-    b"accept",
-    b"accept-encoding",
-    b"cache-control",
-    b"connection",
-    b"content-length",
-    b"content-type",
-    b"host",
-    b"last-event-id",
-    b"transfer-encoding",
-    b"user-agent",
-}
 
 _OWN_HEADERS = {
     b"accept": b"text/event-stream",
@@ -52,6 +38,8 @@ class Response(Protocol):
     def headers(self) -> Any: ...
     @property
     def url(self) -> Any: ...
+    @property
+    def extensions(self) -> Any: ...
     def aiter_bytes(self) -> AsyncIterator[bytes]: ...
     async def aclose(self) -> None: ...
 
@@ -95,8 +83,8 @@ def library_of(client: object) -> Any:
         TypeError: if it is no such client.
     """
     for kind in type(client).__mro__:
-        module = sys.modules[kind.__module__.partition(".")[0]]
-        if hasattr(module, "RequestError") and hasattr(client, "aclose"):
+        module = sys.modules.get(kind.__module__.partition(".")[0])
+        if kind.__name__ == "AsyncClient" and hasattr(module, "LocalProtocolError"):
             return module
     raise TypeError(
         f"client must be an AsyncClient of httpx or httpx2, not {type(client).__name__}"
@@ -122,10 +110,12 @@ class Requests:
         self._headers = [*headers, *(own for own in _OWN_HEADERS.items() if own[0] not in given)]
         # The stream's own deadline is the one for reading.
         self._extensions = {"timeout": {**client.timeout.as_dict(), "read": None}}
+        first = client.build_request(target.method, target.url)
+        self._request_type: Any = type(first)
+        self._origin = _origin(first.url)
+        self._at_home = True
         self._method = target.method
-        request = self._build(target, "")
-        self._origin = _origin(request.url)
-        self.target = replace(target, url=request.url)
+        self.target = replace(target, url=first.url)
 
     async def open(self, last_event_id: str) -> Response:
         """Make the request, and follow where it leads.
@@ -135,41 +125,38 @@ class Requests:
         Raises:
             EventSourceError: if it leads nowhere.
         """
-        target, moved, redirects = self.target, True, 0
+        target, at_home, moved, redirects = self.target, self._at_home, True, 0
         while True:
-            response: Response = await self._send(self._build(target, last_event_id))
+            response: Response = await self._send(target, last_event_id, at_home=at_home)
             status, location = response.status_code, response.headers.get("location")
             if status not in _REDIRECTS or location is None:
                 return response
             await response.aclose()
             redirects += 1
             if redirects > MAX_REDIRECTS:
-                raise EventSourceError("too many redirects", status=status, url=str(target.url))
+                url = without_credentials(target.url)
+                raise EventSourceError("too many redirects", status=status, url=url)
             target = _redirected(target, status, target.url.join(location))
+            # Nor is what another origin leads back to: it would choose what is asked.
+            at_home = at_home and _origin(target.url) == self._origin
             moved = moved and status in _PERMANENT
             if moved:
-                self.target = target
+                self.target, self._at_home = target, at_home
 
-    def _build(self, target: Target, last_event_id: str) -> Any:
-        headers = self._headers
+    async def _send(self, target: Target, last_event_id: str, *, at_home: bool) -> Any:
+        """Send a request; abroad, one that the client has added nothing to."""
+        headers = self._headers if at_home else [*_OWN_HEADERS.items()]
         if target.method != self._method:  # there is no content any more
             headers = [header for header in headers if not header[0].startswith(b"content-")]
         if can_be_sent(last_event_id):
             headers = [*headers, (b"last-event-id", last_event_id.encode())]
-        return self._client.build_request(
-            target.method,
-            target.url,
-            headers=headers,
-            content=target.content,
-            extensions=self._extensions,
-        )
-
-    async def _send(self, request: Any) -> Any:
-        if _origin(request.url) == self._origin:
-            return await self._client.send(request, stream=True, follow_redirects=False)
-        for name in {name.lower() for name, _ in request.headers.raw} - _HARMLESS:
-            del request.headers[name.decode("latin-1")]
-        return await self._client.send(request, stream=True, follow_redirects=False, auth=None)
+        options = {"headers": headers, "content": target.content, "extensions": self._extensions}
+        if not at_home:
+            request = self._request_type(target.method, target.url, **options)
+            return await self._client.send(request, stream=True, follow_redirects=False, auth=None)
+        request = self._client.build_request(target.method, target.url, **options)
+        request.url = target.url  # without the client's parameters, if it was redirected there
+        return await self._client.send(request, stream=True, follow_redirects=False)
 
 
 def can_be_sent(last_event_id: str) -> bool:
@@ -178,6 +165,18 @@ def can_be_sent(last_event_id: str) -> bool:
     It cannot with a control character, or white space at an end, which would be lost.
     """
     return _FIELD_VALUE.fullmatch(last_event_id) is not None
+
+
+def without_credentials(url: Any) -> str:
+    """Return a URL as it may be shown."""
+    return str(url.copy_with(userinfo=b""))
+
+
+def is_futile(error: BaseException | None) -> bool:
+    """Tell whether it is no use to try again: a certificate does not get better."""
+    while error is not None and not isinstance(error, SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _origin(url: Any) -> tuple[Any, ...]:

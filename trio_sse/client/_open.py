@@ -14,6 +14,7 @@ from ._http import HTTPClient, Requests, Target, library_of, make_client
 from ._reconnection import (
     DEFAULT_MAX_BACKOFF,
     DEFAULT_MAX_RECONNECTION_TIME,
+    DEFAULT_MIN_RECONNECTION_TIME,
     RETRIED_STATUSES,
     Reconnection,
     ReconnectionOptions,
@@ -43,6 +44,7 @@ def open_event_source(
     repeat: bool | None = None,
     last_event_id: str = "",
     reconnection_time: float = DEFAULT_RECONNECTION_TIME / 1000,
+    min_reconnection_time: float = DEFAULT_MIN_RECONNECTION_TIME,
     max_reconnection_time: float = DEFAULT_MAX_RECONNECTION_TIME,
     max_backoff: float = DEFAULT_MAX_BACKOFF,
     max_attempts: int | None = None,
@@ -64,8 +66,8 @@ def open_event_source(
     Args:
         url: The URL; or a request that the client has built, whose headers and body are sent
             each time.
-        client: An ``AsyncClient`` of httpx or httpx2, which is left open; by default one of
-            its own. Its timeouts hold, but for reading.
+        client: An ``AsyncClient`` of httpx or httpx2, without HTTP/2, which is left open; by
+            default one of its own. Its timeouts hold, but for reading.
         method: ``GET`` by default.
         headers: A mapping, or pairs, beside ``Accept``, ``Cache-Control: no-cache`` and
             ``Accept-Encoding: identity``, which it may replace.
@@ -74,6 +76,7 @@ def open_event_source(
         last_event_id: The last event ID to begin with.
         reconnection_time: Seconds until it connects again, if the server has not said; 3 by
             default.
+        min_reconnection_time: The least seconds that a server can ask for; 0.1 by default.
         max_reconnection_time: The most seconds that a server can ask for, by ``retry`` or
             ``Retry-After``; an hour by default.
         max_backoff: After failures, it waits for longer than the reconnection time: at random,
@@ -81,8 +84,8 @@ def open_event_source(
             more than this; 60 by default.
         max_attempts: How many attempts in a row may fail, before the error of the last is
             raised; None (default) for any number.
-        max_downtime: Seconds without a stream after which a failure is raised; None (default)
-            for any time.
+        max_downtime: Seconds without a stream; if the next attempt would come later, the error
+            of the last is raised. None (default) for any time.
         retried_statuses: The statuses that count as failures of an attempt, rather than as
             the end; by default 429, 500, 502, 503 and 504.
         stall_timeout: Seconds in which something must come, if only a comment, or it
@@ -108,6 +111,7 @@ def open_event_source(
     target, pairs = _target(url, method, headers, content)
     reconnection = ReconnectionOptions(
         reconnection_time,
+        min_reconnection_time,
         max_reconnection_time,
         max_backoff,
         max_attempts,
@@ -155,9 +159,13 @@ async def _open(
 def _check_url(url: Any) -> None:
     if not isinstance(url, str) and not (hasattr(url, "scheme") and hasattr(url, "host")):
         raise TypeError(f"url must be str, a URL or a request, not {type(url).__name__}")
-    parsed = urlsplit(str(url))
+    try:
+        parsed = urlsplit(str(url))
+        _ = parsed.port
+    except ValueError as error:
+        raise ValueError(f"url: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.hostname:
-        raise ValueError(f"url must begin with http:// or https:// and a host, not {str(url)!r}")
+        raise ValueError("url must begin with http:// or https:// and a host")
 
 
 def _target(

@@ -12,6 +12,10 @@ from .._backoff import DEFAULT_RECONNECTION_TIME
 
 DEFAULT_MAX_BACKOFF = 60.0
 
+# A server that asks for none, and ends each stream at once, would have a client that does
+# nothing else.
+DEFAULT_MIN_RECONNECTION_TIME = 0.1
+
 # No server that means well asks for more, and none that does not should get more.
 DEFAULT_MAX_RECONNECTION_TIME = 3600.0
 
@@ -27,6 +31,7 @@ class ReconnectionOptions:
     """When to connect again, and when not; `open_event_source` documents each."""
 
     reconnection_time: float = DEFAULT_RECONNECTION_TIME / 1000
+    min_reconnection_time: float = DEFAULT_MIN_RECONNECTION_TIME
     max_reconnection_time: float = DEFAULT_MAX_RECONNECTION_TIME
     max_backoff: float = DEFAULT_MAX_BACKOFF
     max_attempts: int | None = None
@@ -35,7 +40,12 @@ class ReconnectionOptions:
 
     def __post_init__(self) -> None:
         """Refuse what is no time, and no number."""
-        for name in ("reconnection_time", "max_reconnection_time", "max_backoff"):
+        for name in (
+            "reconnection_time",
+            "min_reconnection_time",
+            "max_reconnection_time",
+            "max_backoff",
+        ):
             check_seconds(name, getattr(self, name))
         if self.max_attempts is not None:
             check_count("max_attempts", self.max_attempts)
@@ -72,32 +82,39 @@ class Reconnection:
     def opened(self) -> None:
         """Note that there is a stream."""
         self.failures = 0
-        self._down_since = inf
 
     def set_time(self, milliseconds: int) -> None:
         """Note what reconnection time the server has set."""
-        most = self._options.max_reconnection_time
-        self.time = most if milliseconds >= most * 1000 else milliseconds / 1000
+        options = self._options
+        most = options.max_reconnection_time
+        seconds = most if milliseconds >= most * 1000 else milliseconds / 1000
+        self.time = min(max(seconds, options.min_reconnection_time), most)
 
     def ended(self, now: float) -> None:
         """Note that the stream is over."""
         self._down_since = now
 
-    def failed(self, error: Exception, now: float) -> None:
+    def failed(self, error: Exception) -> None:
         """Note an attempt that opened no stream; raise its error if it was the last."""
         self.failures += 1
-        options = self._options
-        if options.max_attempts is not None and self.failures >= options.max_attempts:
-            raise error
-        if options.max_downtime is not None and now - self._down_since >= options.max_downtime:
+        if self.failures == self._options.max_attempts:
             raise error
 
-    def delay(self, retry_after: float | None) -> float:
+    def delay(self, error: Exception | None, now: float) -> float:
         """Return how many seconds to wait: the reconnection time, and after failures more.
 
         Args:
-            retry_after: What the server asks for, or None.
+            error: What went wrong; raised if the next attempt would come too late.
+            now: The time.
         """
+        seconds = self._seconds(getattr(error, "retry_after", None))
+        downtime = now + seconds - self._down_since
+        most = inf if self._options.max_downtime is None else self._options.max_downtime
+        if error is not None and downtime > most:
+            raise error
+        return seconds
+
+    def _seconds(self, retry_after: float | None) -> float:
         seconds = self.time
         if self.failures:
             doubled = _FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 100)

@@ -8,11 +8,11 @@ from enum import Enum
 from math import inf
 from typing import Any, Self
 
-from .._arguments import check_callable, check_instance, check_seconds
+from .._arguments import check_instance, check_plain_function, check_seconds
 from .._decoder import EventStreamDecoder, MessageEvent
 from .._runtime import Event, Runtime
 from ._errors import EventSourceError, StallError
-from ._http import Requests, Response
+from ._http import Requests, Response, is_futile, without_credentials
 from ._reconnection import Reconnection, seconds_of_retry_after
 
 # What of the body of an answer that is no event stream is read: enough for what an
@@ -63,8 +63,8 @@ class SourceOptions:
         check_instance("repeat", self.repeat, bool)
         if self.stall_timeout is not None:
             check_seconds("stall_timeout", self.stall_timeout, positive=True)
-        check_callable("on_comment", self.on_comment)
-        check_callable("on_state", self.on_state)
+        check_plain_function("on_comment", self.on_comment)
+        check_plain_function("on_state", self.on_state)
         EventStreamDecoder(max_event_size=self.max_event_size)
 
 
@@ -122,8 +122,8 @@ class EventSource:
 
     @property
     def url(self) -> str:
-        """What is asked: the URL that was given, or where it has moved to for good."""
-        return str(self._requests.target.url)
+        """What is asked, without a password: what was given, or where it has moved to for good."""
+        return without_credentials(self._requests.target.url)
 
     @property
     def reconnection_time(self) -> float:
@@ -207,32 +207,38 @@ class EventSource:
     async def _wait(self, error: Exception | None) -> None:
         self.attempt = self._reconnection.failures + 1
         self.last_error = error
-        self.delay = self._reconnection.delay(getattr(error, "retry_after", None))
+        self.delay = self._reconnection.delay(error, self._runtime.current_time())
         self._enter(ReadyState.CONNECTING)
         await self._runtime.sleep(self.delay)
 
     async def _attempt(self) -> Exception | None:
         """Read one stream to its end; return what went wrong, unless that is the end of all."""
         self._attempts += 1
-        runtime, reconnection = self._runtime, self._reconnection
+        library = self._library
         try:
             response = await self._in_time(lambda: self._requests.open(self._stream_id))
-            async with self._reading(response) as chunks:
-                if not await self._accepts(response, chunks):
-                    return None
-                return await self._read_stream(chunks)
-        except (self._library.LocalProtocolError, self._library.UnsupportedProtocol):
+        except (library.LocalProtocolError, library.UnsupportedProtocol):
             raise
-        except (self._library.RequestError, StallError) as error:
-            failure: Exception = error
-        except EventSourceError as error:
-            if not reconnection.retries(error.status):
+        except (library.RequestError, StallError) as error:
+            if is_futile(error):
                 raise
-            failure = error
+            return self._failed(error)
+        async with self._reading(response) as chunks:
+            if response.status_code == 204:
+                self._over = True
+                return None
+            refusal = await self._refusal(response, chunks)
+            if refusal is None:
+                return await self._read_stream(chunks)
+        if not self._reconnection.retries(refusal.status):
+            raise refusal
+        return self._failed(refusal)
+
+    def _failed(self, error: Exception) -> Exception:
         if not self._options.repeat:
-            raise failure
-        reconnection.failed(failure, runtime.current_time())
-        return failure
+            raise error
+        self._reconnection.failed(error)
+        return error
 
     async def _read_stream(self, chunks: AsyncIterator[bytes]) -> Exception | None:
         decoder = EventStreamDecoder(
@@ -244,22 +250,33 @@ class EventSource:
         self._reconnection.opened()
         self._enter(ReadyState.OPEN)
         try:
-            while chunk := await self._in_time(lambda: anext(chunks, b"")):
-                self._bytes += len(chunk)
-                events = decoder.receive_data(chunk)
-                if decoder.reconnection_time is not None:
-                    self._reconnection.set_time(decoder.reconnection_time)
-                await self._hand_over(events)
-                decoder.receive_data(b"")  # raises if there was too large an event
-        except (self._library.RequestError, StallError) as error:
-            if not self._options.repeat:
-                raise
-            return error
+            while isinstance(chunk := await self._next(chunks), bytes) and chunk:
+                await self._take(chunk, decoder)
         finally:
             self._stream_id = decoder.last_event_id
             self._reconnection.ended(self._runtime.current_time())
-        self._over = not self._options.repeat
-        return None
+        error = None if isinstance(chunk, bytes) else chunk
+        if not self._options.repeat:
+            self._over = True
+            if error is not None:
+                raise error
+        return error
+
+    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | Exception:
+        """Return the next piece of the body, nothing at its end, or what has broken it."""
+        try:
+            chunk: bytes = await self._in_time(lambda: anext(chunks, b""))
+        except (self._library.RequestError, StallError) as error:
+            return error
+        return chunk
+
+    async def _take(self, chunk: bytes, decoder: EventStreamDecoder) -> None:
+        self._bytes += len(chunk)
+        events = decoder.receive_data(chunk)
+        if decoder.reconnection_time is not None:
+            self._reconnection.set_time(decoder.reconnection_time)
+        await self._hand_over(events)
+        decoder.receive_data(b"")  # raises if there was too large an event
 
     async def _hand_over(self, events: list[MessageEvent]) -> None:
         if events:
@@ -295,26 +312,26 @@ class EventSource:
         with self._runtime.CancelScope(shield=True):
             await response.aclose()
 
-    async def _accepts(self, response: Response, chunks: AsyncIterator[bytes]) -> bool:
-        """Tell whether there is an event stream; False if there will be none.
-
-        Raises:
-            EventSourceError: if there is something else.
-        """
-        if response.status_code == 204:
-            self._over = True
-            return False
+    async def _refusal(
+        self, response: Response, chunks: AsyncIterator[bytes]
+    ) -> EventSourceError | None:
+        """Return what is wrong with an answer that is no event stream."""
+        if response.extensions.get("http_version") == b"HTTP/2":
+            raise ValueError(
+                "client: over HTTP/2 its library does not end a stream that is left; "
+                "give an AsyncClient without http2=True"
+            )
         content_type = str(response.headers.get("content-type", ""))
         essence = content_type.partition(";")[0].strip().lower()
         if response.status_code == 200 and essence == "text/event-stream":
-            return True
+            return None
         problem = "the answer is no event stream"
         if response.status_code == 200:
             problem += f" but {content_type!r}"
-        raise EventSourceError(
+        return EventSourceError(
             problem,
             status=response.status_code,
-            url=str(response.url),
+            url=without_credentials(response.url),
             body=await self._excerpt(chunks),
             retry_after=seconds_of_retry_after(response.headers.get("retry-after")),
         )

@@ -110,6 +110,11 @@ class StreamClient:
             (name.lower().encode(), value.encode("latin-1"))
             for name, value in header_pairs(headers, of_request=True)
         ]
+        names = {name for name, _ in pairs}
+        if b"host" not in names:
+            pairs.append((b"host", b"testserver"))
+        if body and body_complete and b"content-length" not in names:
+            pairs.append((b"content-length", str(len(body)).encode()))
         if last_event_id is not None:
             pairs.append((b"last-event-id", last_event_id.encode()))
         self.scope = {**_scope(path, method, http_version), "headers": pairs, **(scope or {})}
@@ -125,7 +130,7 @@ class StreamClient:
         self.fail_at = fail_at
         self._buffer_size = buffer_size
         self._error = error or OSError("the connection is gone")
-        self._told = self._receiving = self._sending = False
+        self._receiving = self._sending = False
         self._changed = anyio.Event()
         self.error = None
         self._comments: deque[str] = deque()
@@ -145,7 +150,8 @@ class StreamClient:
     def headers(self) -> dict[str, str]:
         """The headers, their names in lower case."""
         return {
-            name.decode().lower(): value.decode("latin-1") for name, value in self._start["headers"]
+            name.decode().lower(): value.decode("latin-1")
+            for name, value in self._start.get("headers", [])
         }
 
     @property
@@ -273,14 +279,12 @@ class StreamClient:
     async def asgi_receive(self) -> dict[str, Any]:
         """Be ASGI's ``receive``: the request, and then, when that has come, a disconnect."""
         assert not self._receiving, "two tasks call receive() at once"
-        assert not self._told, "receive() is called again after a disconnect"
         self._receiving = True
         try:
             if self.incoming:
                 await anyio.lowlevel.checkpoint()
                 return self.incoming.pop(0)
             await self.gone.wait()
-            self._told = True
             return {"type": "http.disconnect"}
         finally:
             self._receiving = False

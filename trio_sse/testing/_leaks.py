@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context, ContextVar
-from types import AsyncGeneratorType
 from typing import Any
+from weakref import WeakSet
 
 import anyio.lowlevel
 import trio
@@ -31,9 +32,12 @@ def living_tasks() -> set[Any]:
 
 
 def started_with(variable: ContextVar[Any], value: object, tasks: Iterable[Any]) -> list[Any]:
-    """Return those tasks that inherited a value of a context variable, as far as they tell."""
+    """Return those tasks that inherited a value of a context variable.
+
+    Asyncio's tell from Python 3.12 on.
+    """
     contexts = [(task, _context_of(task)) for task in tasks]
-    return [task for task, context in contexts if context is None or context.get(variable) is value]
+    return [task for task, context in contexts if context and context.get(variable) is value]
 
 
 def _context_of(task: Any) -> Context | None:
@@ -47,7 +51,8 @@ def _context_of(task: Any) -> Context | None:
 async def check_leaks() -> AsyncGenerator[None]:
     """Check that a block leaves nothing behind: no task, no async generator that is not closed.
 
-    On trio and on asyncio. What there was before does not count.
+    On trio and on asyncio. What there was before does not count. A generator that nobody refers
+    to any more counts: the event loop closes it, but who knows when.
 
     Raises:
         LeakError: at the end of the block.
@@ -57,24 +62,37 @@ async def check_leaks() -> AsyncGenerator[None]:
         async with check_leaks():
             await drive_the_app()
     """
-    tasks, generators = living_tasks(), _open_generators()
-    yield
-    for _ in range(_TURNS):
-        await anyio.lowlevel.checkpoint()
-    left = [*(living_tasks() - tasks), *_without(_open_generators(), generators)]
+    tasks = living_tasks()
+    with _noting_generators() as (begun, dropped):
+        yield
+        for _ in range(_TURNS):
+            await anyio.lowlevel.checkpoint()
+        gc.collect()
+        left = [*dropped, *(each for each in begun if each.ag_frame is not None)]
+    left += living_tasks() - tasks
     if left:
         raise LeakError(f"left behind: {', '.join(map(repr, left))}")
 
 
-def _open_generators() -> list[Any]:
-    gc.collect()
-    return [
-        thing
-        for thing in gc.get_objects()
-        if isinstance(thing, AsyncGeneratorType) and thing.ag_frame is not None
-    ]
+@contextmanager
+def _noting_generators() -> Generator[tuple[WeakSet[Any], list[str]]]:
+    """Note the async generators that begin, and the names of those that are dropped."""
+    hooks = sys.get_asyncgen_hooks()
+    begun: WeakSet[Any] = WeakSet()
+    dropped: list[str] = []
 
+    def note_begun(generator: Any) -> None:
+        begun.add(generator)
+        if hooks.firstiter is not None:
+            hooks.firstiter(generator)
 
-def _without(things: list[Any], others: list[Any]) -> list[Any]:
-    known = set(map(id, others))
-    return [thing for thing in things if id(thing) not in known]
+    def note_dropped(generator: Any) -> None:
+        dropped.append(generator.__qualname__)
+        if hooks.finalizer is not None:
+            hooks.finalizer(generator)
+
+    sys.set_asyncgen_hooks(note_begun, note_dropped)
+    try:
+        yield begun, dropped
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

@@ -43,7 +43,13 @@ class StreamingASGITransport(_Transport):
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the nursery that the calls of the app run in."""
+        """Open the nursery that the calls of the app run in.
+
+        Raises:
+            RuntimeError: if it is entered already.
+        """
+        if self._group is not None:
+            raise RuntimeError("a StreamingASGITransport serves one client: make another one")
         self._group = await anyio.create_task_group().__aenter__()
         return self
 
@@ -75,7 +81,7 @@ class StreamingASGITransport(_Transport):
         body_type = type("Body", (_Body, library.AsyncByteStream), {})
         return library.Response(
             exchange.client.status,
-            headers=exchange.client.messages[0]["headers"],
+            headers=exchange.client.messages[0].get("headers", []),
             stream=body_type(exchange),
             request=request,
         )
