@@ -192,6 +192,28 @@ async def test_an_app_that_returns_without_an_answer_is_an_error(opened):
             await client.get("/")
 
 
+async def test_what_the_app_raises_and_nobody_reads_comes_out_when_it_is_left(opened):
+    async def app(scope, receive, send):
+        await send(START)
+        raise LookupError("mine")
+
+    async with opened(app) as client:
+        with pytest.raises(LookupError, match="mine"):
+            async with client.stream("GET", "/"):
+                await anyio.sleep(1)
+
+
+async def test_a_client_may_have_it_in_several_places(library):
+    async def once(send):
+        await send.send("a")
+
+    transport = StreamingASGITransport(EventSourceResponse(once, sep="\n"))
+    mounts = {"http://other": transport}
+    async with library.AsyncClient(transport=transport, mounts=mounts) as client:
+        for url in ("http://one/", "http://other/"):
+            assert (await client.get(url)).text == "data: a\n\n"
+
+
 async def test_what_the_test_raises_comes_out_as_itself(opened):
     async def visit():
         async with opened(responding(partial(EventSourceResponse, endless))) as client:

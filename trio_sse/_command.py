@@ -20,9 +20,9 @@ INTERRUPTED = 130
 def main() -> int:
     """Run the command, and return its exit status."""
     arguments = _parse()
-    cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8")  # as the stream is
     status = 0
     try:
+        cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8")  # as the stream is
         trio.run(_print_events, arguments)
     except* KeyboardInterrupt:
         status = INTERRUPTED

@@ -134,3 +134,14 @@ def test_it_ends_when_nobody_reads_what_it_prints(run, monkeypatch, capsys):
         assert run(server.url) == 0
         assert len(server.requests) == 1
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_that_says_nothing_is_told_by_what_is_behind_it(run, monkeypatch, capsys):
+    def fail(url, **options):
+        error = OSError()
+        error.__cause__ = LookupError("the reason")
+        raise error
+
+    monkeypatch.setattr("trio_sse._command.open_event_source", fail)
+    assert run("http://server") == 1
+    assert capsys.readouterr().err == "trio_sse: the reason\n"

@@ -11,10 +11,19 @@ import trio
 import trio.testing
 
 from stepping import Steps, counted
-from trio_sse.client import EventSourceError, ReadyState
+from trio_sse.client import EventSourceError, ReadyState, open_event_source
 from trio_sse.testing import VirtualTimeLoop
 
-from .scripted import FOREVER, Answer, Server, opened, receive_into, redirect, watched_generators
+from .scripted import (
+    FOREVER,
+    URL,
+    Answer,
+    Server,
+    opened,
+    receive_into,
+    redirect,
+    watched_generators,
+)
 
 A, B = b"data: a\n\n", b"data: b\n\n"
 
@@ -198,3 +207,23 @@ def test_a_session_that_is_cancelled_before_any_one_of_its_steps_leaves_nothing(
     while run(partial(interrupt_at, step, library)):
         step += 1
     assert step > 50
+
+
+# Nothing ends a generator that never waits, and trio says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.anyio
+async def test_a_body_that_never_waits_holds_up_nobody(library):
+    class Endless(library.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                yield b": again\n\n"
+
+    def answer(request):
+        headers = {"content-type": "text/event-stream"}
+        return library.Response(200, headers=headers, stream=Endless())
+
+    async with library.AsyncClient(transport=library.MockTransport(answer)) as client:
+        async with open_event_source(URL, client=client) as source:
+            while source.statistics().comments < 10:
+                await anyio.lowlevel.checkpoint()
+    assert source.state is ReadyState.CLOSED

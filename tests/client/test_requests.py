@@ -220,6 +220,31 @@ async def test_where_it_is_redirected_to_is_asked_for_as_it_stands(library):
     assert server.headers(b"host")[:3] == [[b"inner"], [b"other"], [b"server"]]
 
 
+async def test_another_origin_is_told_what_it_is_sent_and_what_is_understood(library):
+    server = Server(library, redirect(307, "http://other/"), Answer(A))
+    told = {"content-type": "text/plain", "accept": "text/event-stream;v=1", "user-agent": "me"}
+    await read(server, method="POST", content=b"x", headers=told | {"x-name": "1"})
+    for name, value in told.items():
+        assert server.headers(name.encode()) == [[value.encode()]] * 2
+    assert server.bodies == [b"x"] * 2
+
+
+async def test_a_url_may_be_relative_to_that_of_the_client(library):
+    server = Server(library, redirect(307, "there"), Answer(A), Answer(b"data: b\n\n"))
+    async with server.client(base_url="http://base/of/") as client:
+        async with open_event_source("events", client=client) as source:
+            assert [(await source.receive()).data for _ in "ab"] == ["a", "b"]
+    home = "http://base/of/events"
+    assert server.urls[:3] == [home, "http://base/of/there", home]
+
+
+async def test_a_relative_url_needs_a_client_that_knows_what_to(library):
+    async with Server(library).client() as client:
+        with pytest.raises(ValueError, match="url is 'events', and the client has no base_url"):
+            async with open_event_source("events", client=client):
+                pass
+
+
 async def test_an_origin_may_name_its_port(library):
     server = Server(library, redirect(307, "http://SERVER:80/there"), Answer(A))
     await read(server, headers={"x-name": "1"})

@@ -29,6 +29,20 @@ _VISIBLE = r"[^\x00-\x20\x7f\ud800-\udfff]"
 _FIELD_VALUE = re.compile(f"{_VISIBLE}(?:(?:{_VISIBLE}|[ \t])*{_VISIBLE})?")
 
 
+# What an HTTP library writes into a request by itself.
+_LIBRARY_HEADERS = {
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"connection",
+    b"accept-encoding",
+}
+_ANYTHING = (b"accept", b"*/*")
+
+# What another origin may be sent of the user's.
+_HARMLESS = {b"accept", b"accept-encoding", b"cache-control", b"content-type", b"user-agent"}
+
+
 class Response(Protocol):
     """A response whose body has not been read."""
 
@@ -91,6 +105,12 @@ def library_of(client: object) -> Any:
     )
 
 
+def headers_of(request: Any) -> list[tuple[bytes, bytes]]:
+    """Return the headers that somebody has given to a request."""
+    pairs = [(name.lower(), value) for name, value in request.headers.raw]
+    return [each for each in pairs if each[0] not in _LIBRARY_HEADERS and each != _ANYTHING]
+
+
 class Requests:
     """Makes the request of a client again and again, wherever it is redirected to.
 
@@ -112,6 +132,8 @@ class Requests:
         self._extensions = {"timeout": {**client.timeout.as_dict(), "read": None}}
         first = client.build_request(target.method, target.url)
         self._request_type: Any = type(first)
+        if first.url.scheme not in ("http", "https"):
+            raise ValueError(f"url is {target.url!r}, and the client has no base_url")
         self._origin = _origin(first.url)
         self._at_home = True
         self._method = target.method
@@ -145,7 +167,7 @@ class Requests:
 
     async def _send(self, target: Target, last_event_id: str, *, at_home: bool) -> Any:
         """Send a request; abroad, one that the client has added nothing to."""
-        headers = self._headers if at_home else [*_OWN_HEADERS.items()]
+        headers = [each for each in self._headers if at_home or each[0] in _HARMLESS]
         if target.method != self._method:  # there is no content any more
             headers = [header for header in headers if not header[0].startswith(b"content-")]
         if can_be_sent(last_event_id):

@@ -10,7 +10,7 @@ from .._backoff import DEFAULT_RECONNECTION_TIME
 from .._decoder import DEFAULT_MAX_EVENT_SIZE
 from .._outcome import errors_alone
 from .._runtime import current_runtime
-from ._http import HTTPClient, Requests, Target, library_of, make_client
+from ._http import HTTPClient, Requests, Target, headers_of, library_of, make_client
 from ._reconnection import (
     DEFAULT_MAX_BACKOFF,
     DEFAULT_MAX_RECONNECTION_TIME,
@@ -22,16 +22,6 @@ from ._reconnection import (
 from ._source import EventSource, SourceOptions
 
 _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
-
-# What an HTTP library writes into a request by itself.
-_LIBRARY_HEADERS = {
-    b"host",
-    b"content-length",
-    b"transfer-encoding",
-    b"connection",
-    b"accept-encoding",
-}
-_ANYTHING = (b"accept", b"*/*")
 
 
 def open_event_source(
@@ -64,8 +54,8 @@ def open_event_source(
     is sent neither the ``headers`` nor the credentials nor the client's headers.
 
     Args:
-        url: The URL; or a request that the client has built, whose headers and body are sent
-            each time.
+        url: The URL, which may be relative to the ``base_url`` of the client; or a request that
+            it has built, whose headers, cookies and body are sent each time.
         client: An ``AsyncClient`` of httpx or httpx2, without HTTP/2, which is left open; by
             default one of its own. Its timeouts hold, but for reading.
         method: ``GET`` by default.
@@ -108,7 +98,7 @@ def open_event_source(
     check_instance("last_event_id", last_event_id, str)
     if client is not None:
         library_of(client)
-    target, pairs = _target(url, method, headers, content)
+    target, pairs = _target(url, client, method, headers, content)
     reconnection = ReconnectionOptions(
         reconnection_time,
         min_reconnection_time,
@@ -156,7 +146,7 @@ async def _open(
                     nursery.cancel_scope.cancel()
 
 
-def _check_url(url: Any) -> None:
+def _check_url(url: Any, client: object) -> None:
     if not isinstance(url, str) and not (hasattr(url, "scheme") and hasattr(url, "host")):
         raise TypeError(f"url must be str, a URL or a request, not {type(url).__name__}")
     try:
@@ -164,23 +154,24 @@ def _check_url(url: Any) -> None:
         _ = parsed.port
     except ValueError as error:
         raise ValueError(f"url: {error}") from None
+    if client is not None and not parsed.scheme and str(url):
+        return  # its base_url comes before
     if parsed.scheme not in ("http", "https") or not parsed.hostname:
         raise ValueError("url must begin with http:// or https:// and a host")
 
 
 def _target(
-    url: Any, method: str, headers: Any, content: bytes | None
+    url: Any, client: object, method: str, headers: Any, content: bytes | None
 ) -> tuple[Target, list[tuple[bytes, bytes]]]:
     if hasattr(url, "headers") and hasattr(url, "method"):
         if method != "GET" or headers is not None or content is not None:
             raise ValueError("method, headers and content: a request has its own")
-        _check_url(url.url)
-        pairs = [(name.lower(), value) for name, value in url.headers.raw]
-        pairs = [p for p in pairs if p[0] not in _LIBRARY_HEADERS and p != _ANYTHING]
+        _check_url(url.url, client)
+        pairs = headers_of(url)
         target = Target(url.method, url.url, url.content or None)
     else:
         check_method(method)
-        _check_url(url)
+        _check_url(url, client)
         if content is not None:
             check_instance("content", content, bytes)
         pairs = [

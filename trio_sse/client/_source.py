@@ -21,6 +21,11 @@ EXCERPT_SIZE = 1024
 EXCERPT_TIMEOUT = 1.0
 
 
+# Pieces of a body that may be read before a read waits for the network: far more than any
+# library has lying about.
+MOST_BUFFERED = 1000
+
+
 class ReadyState(Enum):
     """What an `EventSource` is doing: WHATWG HTML, section 9.2.2."""
 
@@ -276,6 +281,8 @@ class EventSource:
         if decoder.reconnection_time is not None:
             self._reconnection.set_time(decoder.reconnection_time)
         await self._hand_over(events)
+        if not events:  # a body that never waits must not keep all others waiting
+            await self._runtime.checkpoint()
         decoder.receive_data(b"")  # raises if there was too large an event
 
     async def _hand_over(self, events: list[MessageEvent]) -> None:
@@ -307,9 +314,10 @@ class EventSource:
         # cancellation find them all where they read.
         with suppress(Exception), self._runtime.CancelScope(shield=True) as scope:
             scope.cancel()
-            while await anext(chunks, None) is not None:
-                pass
-        with self._runtime.CancelScope(shield=True):
+            for _ in range(MOST_BUFFERED):
+                if await anext(chunks, None) is None:
+                    break
+        with suppress(self._library.RequestError), self._runtime.CancelScope(shield=True):
             await response.aclose()
 
     async def _refusal(

@@ -77,19 +77,17 @@ async def check_leaks() -> AsyncGenerator[None]:
 @contextmanager
 def _noting_generators() -> Generator[tuple[WeakSet[Any], list[str]]]:
     """Note the async generators that begin, and the names of those that are dropped."""
-    hooks = sys.get_asyncgen_hooks()
+    hooks: Any = sys.get_asyncgen_hooks()  # of the event loop: both have some
     begun: WeakSet[Any] = WeakSet()
     dropped: list[str] = []
 
     def note_begun(generator: Any) -> None:
         begun.add(generator)
-        if hooks.firstiter is not None:
-            hooks.firstiter(generator)
+        hooks.firstiter(generator)
 
     def note_dropped(generator: Any) -> None:
         dropped.append(generator.__qualname__)
-        if hooks.finalizer is not None:
-            hooks.finalizer(generator)
+        hooks.finalizer(generator)
 
     sys.set_asyncgen_hooks(note_begun, note_dropped)
     try:

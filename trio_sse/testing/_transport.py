@@ -40,23 +40,24 @@ class StreamingASGITransport(_Transport):
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._entered = 0
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
         """Open the nursery that the calls of the app run in.
 
-        Raises:
-            RuntimeError: if it is entered already.
+        A client that has it in several places enters it several times.
         """
-        if self._group is not None:
-            raise RuntimeError("a StreamingASGITransport serves one client: make another one")
-        self._group = await anyio.create_task_group().__aenter__()
+        self._entered += 1
+        if self._group is None:
+            self._group = await anyio.create_task_group().__aenter__()
         return self
 
     async def __aexit__(self, *raised: object) -> None:
         """End what is still running."""
-        group, self._group = self._group, None
-        if group is not None:
+        self._entered -= 1
+        if self._entered == 0 and self._group is not None:
+            group, self._group = self._group, None
             group.cancel_scope.cancel()
             await group.__aexit__(None, None, None)  # or it would put what was raised into a group
 
@@ -110,13 +111,19 @@ class _Exchange:
 
     async def read(self) -> bytes:
         chunk = await self.client.receive_bytes()
-        if not chunk and self.error is not None:
-            raise self.error
+        if not chunk:
+            self._raise_error()
         return chunk
+
+    def _raise_error(self) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
 
     async def close(self) -> None:
         self.client.disconnect()
         await self.client.ended.wait()
+        self._raise_error()
 
 
 class _Body:
