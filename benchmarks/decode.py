@@ -8,7 +8,6 @@ is linear takes twice the time, a ratio of 2.
 import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from itertools import repeat
 
 from trio_sse import EventStreamDecoder
 
@@ -47,7 +46,7 @@ def worst(size: int) -> dict[str, list[bytes]]:
         "one event of empty lines of data": list(pieces(b"data\n" * (size // 5), PIECE)),
         "nothing but CR": list(pieces(b"\r" * size, PIECE)),
         "nothing but CR, byte by byte": list(pieces(b"\r" * size, 1)),
-        "CR and LF, apart": list(repeat(b"\r", size // 2)) + list(repeat(b"\n", size // 2)),
+        "CR and LF, apart": [b"\r", b"\n"] * (size // 2),
     }
 
 

@@ -23,11 +23,9 @@ _OWN_HEADERS = {
     b"accept-encoding": b"identity",
 }
 
-
 # RFC 9110, section 5.5, for text that is sent as UTF-8.
 _VISIBLE = r"[^\x00-\x20\x7f\ud800-\udfff]"
 _FIELD_VALUE = re.compile(f"{_VISIBLE}(?:(?:{_VISIBLE}|[ \t])*{_VISIBLE})?")
-
 
 # What an HTTP library writes into a request by itself.
 _LIBRARY_HEADERS = {
