@@ -95,6 +95,7 @@ class Archive(Engine):
         return position >= self.lost
 
     async def read(self, topics, position, limit):
+        assert self.open_now, "it is asked when it is closed"
         self.reads.append((topics, position, limit))
         await self.answering()
         if position < self.lost:
