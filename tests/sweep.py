@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from fakes import FakeClient
 from stepping import Steps, counted
 from trio_sse import CloseReason, EventSourceResponse, Hub, ServerSentEvent, drain
+from trio_sse.testing._leaks import living_tasks
 
 MOST_STEPS = 1000
 FAREWELL = ServerSentEvent("bye", event="farewell")
@@ -111,7 +112,7 @@ class Run:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._drain)
                 await group.start(self.stage.beside, self.stage)
-                tasks = _living(runtime)
+                tasks = living_tasks()
                 token = counted.set(True)
                 self._over = anyio.Event()
                 group.start_soon(self._serve)
@@ -120,7 +121,7 @@ class Run:
                 await self.stage.settled()
                 if self.wants_drain.is_set():
                     await self.drained.wait()
-                assert _living(runtime) <= tasks, "a task is left"
+                assert living_tasks() <= tasks, "a task is left"
                 assert not any(taken() for taken in self.stage.taken), "a place was kept"
                 group.cancel_scope.cancel()
 
@@ -149,15 +150,6 @@ class Run:
         elif client.frozen.is_set():
             assert client.broken is not False, "the connection of a stuck client was left to it"
         self._injection.check(self, whole)
-
-
-def _living(runtime: str) -> set[Any]:
-    if runtime == "asyncio":
-        return asyncio.all_tasks()
-    tasks = [trio.lowlevel.current_root_task()]
-    for task in tasks:
-        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return set(tasks)
 
 
 class Cancel(Injection):

@@ -1,4 +1,4 @@
-"""Checks of arguments, made where a mistake was made: when the response is."""
+"""Checks of arguments, made where a mistake was made: when a response is, a hub, a client."""
 
 from collections.abc import Iterable, Mapping
 from inspect import iscoroutinefunction
@@ -95,8 +95,8 @@ def check_buffer_size(value: object) -> None:
         raise ValueError(f"max_buffer_size must be 0 or more items, not {value!r}")
 
 
-def header_pairs(headers: object, *, of_request: bool = False) -> list[tuple[str, str]]:
-    """Return headers given as a mapping or as pairs, str or bytes, as pairs of str.
+def header_pairs(headers: object, *, of_request: bool = False) -> list[tuple[bytes, bytes]]:
+    """Return headers given as a mapping or as pairs, str or bytes, as ASGI has them.
 
     Raises:
         TypeError: if they are anything else.
@@ -112,7 +112,7 @@ def header_pairs(headers: object, *, of_request: bool = False) -> list[tuple[str
     return [_header_pair(pair, of_request) for pair in pairs]
 
 
-def _header_pair(pair: Any, of_request: bool) -> tuple[str, str]:
+def _header_pair(pair: Any, of_request: bool) -> tuple[bytes, bytes]:
     parts: tuple[Any, ...] = tuple(cast("Any", pair)) if isinstance(pair, tuple | list) else ()
     if len(parts) != 2:
         raise TypeError(f"headers must hold pairs of a name and a value, not {pair!r}")
@@ -123,7 +123,7 @@ def _header_pair(pair: Any, of_request: bool) -> tuple[str, str]:
         raise ValueError(f"headers: the value of {name!r} must not hold CR, LF or NUL")
     if name.lower() == "content-length" and not of_request:
         raise ValueError("headers: an event stream has no content-length")
-    return name, value
+    return name.lower().encode("latin-1"), value.encode("latin-1")
 
 
 def _header_text(part: object) -> str:

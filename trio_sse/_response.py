@@ -206,10 +206,7 @@ class EventSourceResponse(Response):
         self._set_headers(headers)
 
     def _set_headers(self, headers: object) -> None:
-        self.raw_headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in header_pairs(headers)
-        ]
+        self.raw_headers = header_pairs(headers)
         content_type = self.media_type
         if content_type.startswith("text/") and "charset=" not in content_type:
             content_type += "; charset=utf-8"

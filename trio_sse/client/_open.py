@@ -174,10 +174,7 @@ def _target(
         _check_url(url, client)
         if content is not None:
             check_instance("content", content, bytes)
-        pairs = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in header_pairs(headers, of_request=True)
-        ]
+        pairs = header_pairs(headers, of_request=True)
         target = Target(method.upper(), url, content)
     if any(name == b"last-event-id" for name, _ in pairs):
         raise ValueError("headers: give the last event ID as last_event_id")

@@ -81,7 +81,7 @@ class StreamClient:
     ended: anyio.Event
     """Set when the app has returned."""
     error: Exception | None
-    """What the app has raised, as far as `open_stream` has seen it."""
+    """What the app has raised, if it was called by `run`."""
 
     def __init__(
         self,
@@ -106,10 +106,7 @@ class StreamClient:
         check_seconds("slow", slow)
         if buffer_size != inf:
             check_seconds("buffer_size", buffer_size)
-        pairs = [
-            (name.lower().encode(), value.encode("latin-1"))
-            for name, value in header_pairs(headers, of_request=True)
-        ]
+        pairs = header_pairs(headers, of_request=True)
         names = {name for name, _ in pairs}
         if b"host" not in names:
             pairs.append((b"host", b"testserver"))
@@ -191,9 +188,18 @@ class StreamClient:
             self.ended.set()
             self._note_change()
 
+    async def run(self, app: ASGIApp) -> None:
+        """Call the app, until it returns; what it raises is `error`."""
+        try:
+            await self.call(app)
+        except Exception as error:
+            self.error = error
+
     async def started(self) -> None:
-        """Wait for the status and the headers; or for the end of the app."""
-        await self.wait_for(lambda client: bool(client.messages) or client.ended.is_set())
+        """Wait for the status and the headers; or until there will be none."""
+        await self.wait_for(
+            lambda client: bool(client.messages) or client.ended.is_set() or client.frozen.is_set()
+        )
 
     async def receive(self) -> MessageEvent:
         """Read the next event; block until there is one. Always a checkpoint.

@@ -63,11 +63,7 @@ async def _open(
     with errors_alone(depth=1):
         async with anyio.create_task_group() as group:
             group.start_soon(_call, app, client, group.cancel_scope)
-            await client.wait_for(
-                lambda client: bool(
-                    client.messages or client.ended.is_set() or client.frozen.is_set()
-                )
-            )
+            await client.started()
             _raise_error_of(client)
             try:
                 yield client
@@ -89,10 +85,8 @@ async def _open(
 
 async def _call(app: ASGIApp, client: StreamClient, scope: anyio.CancelScope) -> None:
     _client.set(client)  # the tasks that the app starts inherit it
-    try:
-        await client.call(app)
-    except Exception as error:
-        client.error = error
+    await client.run(app)
+    if client.error is not None:
         scope.cancel()
 
 

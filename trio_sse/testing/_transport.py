@@ -74,74 +74,48 @@ class StreamingASGITransport(_Transport):
         if self._group is None:
             raise RuntimeError("enter the client first: async with httpx.AsyncClient(...)")
         library = sys.modules[type(request).__module__.partition(".")[0]]
-        exchange = _Exchange(self._app, await _client_of(request))
-        self._group.start_soon(exchange.run)
-        await exchange.start()
-        if exchange.client.status is None:
-            raise exchange.error or RuntimeError("the app has returned without a response")
+        client = await _client_of(request)
+        self._group.start_soon(client.run, self._app)
+        try:
+            await client.started()
+        except BaseException:
+            client.disconnect()  # nobody waits for the response any more
+            raise
+        if client.status is None:
+            raise client.error or RuntimeError("the app has returned without a response")
         body_type = type("Body", (_Body, library.AsyncByteStream), {})
         return library.Response(
-            exchange.client.status,
-            headers=exchange.client.messages[0].get("headers", []),
-            stream=body_type(exchange),
+            client.status,
+            headers=client.messages[0].get("headers", []),
+            stream=body_type(client),
             request=request,
         )
-
-
-class _Exchange:
-    """A call of the app, and what it raises."""
-
-    def __init__(self, app: ASGIApp, client: StreamClient) -> None:
-        self._app = app
-        self.client = client
-        self.error: Exception | None = None
-
-    async def start(self) -> None:
-        try:
-            await self.client.started()
-        except BaseException:
-            self.client.disconnect()  # nobody waits for the response any more
-            raise
-
-    async def run(self) -> None:
-        try:
-            await self.client.call(self._app)
-        except Exception as error:
-            self.error = error
-
-    async def read(self) -> bytes:
-        chunk = await self.client.receive_bytes()
-        if not chunk:
-            self._raise_error()
-        return chunk
-
-    def _raise_error(self) -> None:
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
-
-    async def close(self) -> None:
-        self.client.disconnect()
-        await self.client.ended.wait()
-        self._raise_error()
 
 
 class _Body:
     """The body of a response, as the libraries read it; no generator, which would need closing."""
 
-    def __init__(self, exchange: _Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, client: StreamClient) -> None:
+        self._client = client
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        if chunk := await self._exchange.read():
+        if chunk := await self._client.receive_bytes():
             return chunk
+        self._raise_error()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        await self._exchange.close()
+        self._client.disconnect()
+        await self._client.ended.wait()
+        self._raise_error()
+
+    def _raise_error(self) -> None:
+        error, self._client.error = self._client.error, None
+        if error is not None:
+            raise error
 
 
 async def _client_of(request: Any) -> StreamClient:
