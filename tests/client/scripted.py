@@ -1,10 +1,8 @@
 """A server within an HTTP library: a transport whose answers are scripted, and stream."""
 
-import gc
 import math
-import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -163,22 +161,3 @@ async def read(server: Server, url: Any = URL, **options: Any) -> list[str]:
 async def receive_into(received: list[str], source: EventSource) -> None:
     async for event in source:
         received.append(event.data)  # noqa: PERF401 - what came before an error counts
-
-
-@contextmanager
-def watched_generators() -> Iterator[list[str]]:
-    """Note the async generators that are left to the garbage collector."""
-    left: list[str] = []
-    hooks = sys.get_asyncgen_hooks()
-
-    def note(generator: Any) -> None:
-        left.append(generator.__qualname__)
-        if hooks.finalizer is not None:
-            hooks.finalizer(generator)
-
-    sys.set_asyncgen_hooks(finalizer=note)
-    try:
-        yield left
-        gc.collect()
-    finally:
-        sys.set_asyncgen_hooks(*hooks)

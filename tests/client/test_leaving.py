@@ -13,6 +13,7 @@ import trio.testing
 from stepping import Steps, counted
 from trio_sse.client import EventSourceError, ReadyState, open_event_source
 from trio_sse.testing import VirtualTimeLoop
+from trio_sse.testing._leaks import living_tasks, noting_generators
 
 from .scripted import (
     FOREVER,
@@ -22,7 +23,6 @@ from .scripted import (
     opened,
     receive_into,
     redirect,
-    watched_generators,
 )
 
 A, B = b"data: a\n\n", b"data: b\n\n"
@@ -43,12 +43,6 @@ STATES = {
 }
 
 
-def living_tasks():
-    if trio.lowlevel.in_trio_run():
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
-
-
 @pytest.fixture(params=STATES)
 def server(request, library):
     return Server(library, *STATES[request.param])
@@ -58,7 +52,7 @@ def server(request, library):
 @pytest.mark.parametrize("way_out", ["leave", "cancel", "raise", "close", "close and leave"])
 async def test_it_ends_at_once_and_leaves_nothing(server, way_out):
     tasks = living_tasks()
-    with watched_generators() as left, anyio.CancelScope() as scope:
+    with noting_generators() as (_, left), anyio.CancelScope() as scope:
         try:
             async with opened(server) as source:
                 await anyio.sleep(0.5)
@@ -179,7 +173,7 @@ async def interrupt_at(step, library):
     server, scope, tasks = session(library), anyio.CancelScope(), living_tasks()
     steps = Steps(step, scope.cancel)
     name = "trio" if trio.lowlevel.in_trio_run() else "asyncio"
-    with watched_generators() as left, steps.counting(name):
+    with noting_generators() as (_, left), steps.counting(name):
         async with anyio.create_task_group() as group:
             token = counted.set(True)
             group.start_soon(visit, server, scope, received := [])

@@ -63,19 +63,18 @@ async def check_leaks() -> AsyncGenerator[None]:
             await drive_the_app()
     """
     tasks = living_tasks()
-    with _noting_generators() as (begun, dropped):
+    with noting_generators() as (begun, dropped):
         yield
         for _ in range(_TURNS):
             await anyio.lowlevel.checkpoint()
-        gc.collect()
-        left = [*dropped, *(each for each in begun if each.ag_frame is not None)]
+    left = [*dropped, *(each for each in begun if each.ag_frame is not None)]
     left += living_tasks() - tasks
     if left:
         raise LeakError(f"left behind: {', '.join(map(repr, left))}")
 
 
 @contextmanager
-def _noting_generators() -> Generator[tuple[WeakSet[Any], list[str]]]:
+def noting_generators() -> Generator[tuple[WeakSet[Any], list[str]]]:
     """Note the async generators that begin, and the names of those that are dropped."""
     hooks: Any = sys.get_asyncgen_hooks()  # of the event loop: both have some
     begun: WeakSet[Any] = WeakSet()
@@ -92,5 +91,6 @@ def _noting_generators() -> Generator[tuple[WeakSet[Any], list[str]]]:
     sys.set_asyncgen_hooks(note_begun, note_dropped)
     try:
         yield begun, dropped
+        gc.collect()
     finally:
         sys.set_asyncgen_hooks(*hooks)
