@@ -428,7 +428,7 @@ async def test_over_http3_a_client_that_left_is_not_sent_a_reset():
     assert client.protocol.quic.resets == []
 
 
-async def test_over_http3_a_client_that_left_is_noticed_at_the_next_event():
+async def test_over_http3_a_client_that_left_is_noticed_at_the_next_event(caplog):
     client, closed = HypercornH3(), Recorder()
     async with serving(client, EventSourceResponse(two, on_close=closed)):
         await client.wait_for_body(b"one")
@@ -436,6 +436,7 @@ async def test_over_http3_a_client_that_left_is_noticed_at_the_next_event():
         await anyio.sleep(2)
     assert closed.times == [1]
     assert client.data == ["one"]
+    assert caplog.messages == []  # it is no error of the server
 
 
 # What the server knows.

@@ -222,6 +222,8 @@ class Writer:
     async def _send_body(self, body: bytes, *, more: bool) -> None:
         try:
             await self._transmit({"type": "http.response.body", "body": body, "more_body": more})
+        except ClientGone:
+            raise
         except OSError as error:
             raise ClientGone from error
         except Exception as error:
