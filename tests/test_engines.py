@@ -2,7 +2,7 @@
 
 import pytest
 
-from trio_sse import MemoryEngine
+from trio_sse import MemoryEngine, open_hub
 from trio_sse.testing import EngineSuite
 
 pytestmark = pytest.mark.anyio
@@ -14,10 +14,10 @@ class TestMemoryEngine(EngineSuite):
 
     async def test_it_serves_one_hub_once(self):
         engine = self.make_engine()
-        async with engine.open(print):
+        async with open_hub(engine=engine):
             pass
         with pytest.raises(RuntimeError, match="once"):
-            async with engine.open(print):
+            async with open_hub(engine=engine):
                 pass
 
 

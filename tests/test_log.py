@@ -149,15 +149,34 @@ def test_the_oldest_goes_first_whatever_its_topic(bounds):
     assert not log.has_after("a", 0)
 
 
-def test_an_event_that_is_larger_than_the_log_takes_everything_along():
+def test_an_event_that_is_larger_than_the_log_is_left_out_and_takes_nothing_along():
     log = log_of(max_bytes=10)
     fill(log, "abc", size=3)
     fill(log, "b", size=11)
-    assert (len(log), log.size, log.head) == (0, 0, 4)
-    assert positions_after(log, "abc") == []
-    assert [log.start_of(topic) for topic in "abc"] == [1, 4, 3]
-    fill(log, "a", size=10)
-    assert positions_after(log, "abc") == [5]
+    assert (len(log), log.size, log.head) == (3, 9, 4)
+    assert positions_after(log, "abc") == [1, 2, 3]
+    assert [log.start_of(topic) for topic in "abc"] == [0, 4, 0]
+    fill(log, "b", size=1)
+    assert positions_after(log, "abc") == [1, 2, 3, 5]
+    assert positions_after(log, "b", log.start_of("b")) == [5]
+    assert not log.reaches("ab", 3)
+
+
+def test_a_topic_of_nothing_but_what_was_left_out_is_idle():
+    log = log_of(max_bytes=10, max_age=5)
+    fill(log, "ab", size=11)
+    log.retain("b")
+    log.trim(5.0)
+    assert log.topics == 2
+    log.trim(5.001)
+    assert (log.topics, log.start_of("a"), log.start_of("b")) == (1, 1, 2)
+    fill(log, "b", size=11, now=10.0)
+    log.release("b", 10.0)
+    fill(log, "b", size=11, now=12.0)
+    log.trim(17.0)
+    assert log.topics == 1, "its time begins when something comes"
+    log.trim(17.001)
+    assert log.topics == 0
 
 
 def test_an_event_as_large_as_the_log_is_kept():
@@ -283,6 +302,65 @@ def test_all_that_is_there_comes_after_the_start():
     log = log_of(max_events=3)
     fill(log, "abacbab")
     assert positions_after(log, "ab", log.start_of("ab")) == [5, 6, 7]
+
+
+# --- gaps ---------------------------------------------------------------------------------
+
+
+def test_what_is_lost_is_lost_to_every_topic():
+    log = log_of(start=5)
+    fill(log, "ab", size=3)
+    log.retain("c")
+    log.lose(20, 0.0)
+    assert (len(log), log.size, log.head, log.lost) == (0, 0, 20, 20)
+    assert positions_after(log, "abc") == []
+    for topic in "abcd":
+        assert log.start_of(topic) == 20
+        assert not log.has_after(topic, 0)
+        assert log.reaches(topic, 20)
+        assert not log.reaches(topic, 19)
+    assert log.start == 5, "it still began there"
+
+
+def test_a_log_goes_on_after_a_gap():
+    log = log_of(max_events=2, max_bytes=6)
+    fill(log, "aab", size=3)
+    log.lose(9, 0.0)
+    fill(log, "aba", size=3)
+    assert positions_after(log, "ab") == [11, 12]
+    assert [log.start_of(topic) for topic in "abc"] == [10, 9, 9]
+    assert log.lost == 9
+
+
+def test_a_log_that_misses_nothing_says_so():
+    log = log_of(max_events=1, start=7)
+    fill(log, "ab")
+    assert log.lost < 0
+
+
+def test_a_topic_is_idle_after_a_gap_unless_it_has_a_reader():
+    log = log_of(max_age=5)
+    fill(log, "ab")
+    log.retain("b")
+    log.lose(9, 1.0)
+    log.trim(6.0)
+    assert log.topics == 2
+    log.trim(6.001)
+    assert log.topics == 1
+    log.release("b", 7.0)
+    log.trim(12.001)
+    assert (log.topics, log.start_of("a")) == (0, 9)
+
+
+def test_what_was_lost_is_let_go():
+    log = log_of()
+    gc.disable()
+    try:
+        references = traced(log, "abab")
+        log.lose(9, 0.0)
+        assert alive(references) == 0
+    finally:
+        gc.enable()
 
 
 # --- topics -------------------------------------------------------------------------------
@@ -559,6 +637,13 @@ def test_a_hundred_thousand_topics_cost_little_and_leave_nothing():
 # --- against a model ----------------------------------------------------------------------
 
 
+def test_what_is_lost_does_not_lead_back():
+    log = log_of(start=7)
+    log.lose(5, 0.0)
+    assert log.head == 7
+    assert not log.reaches("a", 6)
+
+
 class Model:
     """A log that throws nothing away: what is not kept any more is counted, not dropped."""
 
@@ -566,6 +651,8 @@ class Model:
         self.bounds = bounds
         self.all = []  # (record, size, time)
         self.dropped = 0
+        self.left_out = []
+        self.lost = self.head = 0
         self.readers = Counter()
         self.known = {}  # what a topic has lost
         self.idle = []  # (topic, since), in the order in which they became idle
@@ -577,8 +664,24 @@ class Model:
 
     def append(self, record, size, now):
         self.know(record.topic)
+        self.head = record.position
+        if size > self.bounds.max_bytes:
+            self.left_out.append(record)
+            self.known[record.topic] = record.position
+            self.note_idle(record.topic, now)
+            return
         self.all.append((record, size, now))
         self.trim(now)
+
+    def lose(self, position, now):
+        self.dropped = len(self.all)
+        self.lost = self.head = self.floor = position
+        were_idle = [name for name, _ in self.idle]
+        self.idle = [(name, now) for name in were_idle]
+        for name in self.known:
+            self.known[name] = position
+            if name not in were_idle:
+                self.note_idle(name, now)
 
     def know(self, topic):
         self.known.setdefault(topic, self.floor)
@@ -610,7 +713,7 @@ class Model:
         while self.too_much(now):
             record = self.kept[0][0]
             self.dropped += 1
-            self.known[record.topic] = record.position
+            self.known[record.topic] = max(self.known[record.topic], record.position)
             self.note_idle(record.topic, now)
         while self.idle and (
             len(self.idle) > self.bounds.max_idle_topics
@@ -627,9 +730,10 @@ class Model:
         ]
 
     def lost_after(self, topics, position):
-        return any(
+        dropped = [record for record, _, _ in self.all[: self.dropped]]
+        return position < self.lost or any(
             record.topic in topics and record.position > position
-            for record, _, _ in self.all[: self.dropped]
+            for record in dropped + self.left_out
         )
 
     def start_of(self, topics):
@@ -645,6 +749,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("release"), st.integers(0, 100)),
         st.tuples(st.just("pass"), st.integers(1, 8)),
         st.tuples(st.just("trim")),
+        st.tuples(st.just("lose")),
     ),
     max_size=60,
 )
@@ -669,6 +774,9 @@ def run(operations, log, model):
             model.release(topics, now)
         elif what == "pass":
             now += arguments[0]
+        elif what == "lose":
+            log.lose(position, now)
+            model.lose(position, now)
         else:
             log.trim(now)
             model.trim(now)
@@ -686,7 +794,7 @@ def test_it_is_like_a_log_that_throws_nothing_away(operations, bounds, topics):
     for position in run(operations, log, model):
         assert len(log) == len(model.kept)
         assert log.size == sum(size for _, size, _ in model.kept)
-        assert log.head == (model.all[-1][0].position if model.all else 0)
+        assert log.head == model.head
         assert log.topics == len(model.known)
         assert log.start_of(topics) == model.start_of(topics)
         for after in range(position + 1):
@@ -703,6 +811,7 @@ def test_it_is_like_that_log_when_it_is_used_for_long():
         chance.choice(
             [("append", chance.choice("aaab"), chance.randint(1, 3))] * 8
             + [("pass", 1), ("retain", ["b"]), ("release", 0), ("trim",)]
+            + [("lose",)] * (chance.random() < 0.02)
         )
         for _ in range(3000)
     ]

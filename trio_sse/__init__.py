@@ -2,6 +2,7 @@
 
 from ._abc import Engine as Engine
 from ._abc import Instrument as Instrument
+from ._abc import Sink as Sink
 from ._close_reason import CloseReason as CloseReason
 from ._decoder import EventStreamDecoder as EventStreamDecoder
 from ._decoder import MessageEvent as MessageEvent
@@ -14,6 +15,7 @@ from ._event import ServerSentEvent as ServerSentEvent
 from ._exceptions import AccessDeniedError as AccessDeniedError
 from ._exceptions import EncodeError as EncodeError
 from ._exceptions import EventTooLargeError as EventTooLargeError
+from ._exceptions import PublishError as PublishError
 from ._exceptions import SendTimeoutError as SendTimeoutError
 from ._history import Record as Record
 from ._hub import Hub as Hub
@@ -45,9 +47,11 @@ __all__ = [
     "LimitStatistics",
     "MemoryEngine",
     "MessageEvent",
+    "PublishError",
     "Record",
     "SendTimeoutError",
     "ServerSentEvent",
+    "Sink",
     "Subscription",
     "drain",
     "draining",

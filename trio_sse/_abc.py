@@ -1,13 +1,42 @@
 """Contracts that others implement."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from math import inf
+from typing import Any, Protocol
 
 from ._close_reason import CloseReason
 from ._event import ServerSentEvent
 from ._history import Record
+
+
+class Sink(Protocol):
+    """What an engine delivers to: its hub, in this process.
+
+    None of its methods blocks or raises.
+    """
+
+    def begin(self, position: int, kept: Iterable[Record] = (), /) -> None:
+        """Begin a numbering: what is delivered next comes after a position.
+
+        Called once before the context of `Engine.open` is entered, and again whenever the
+        store has started anew, with another `Engine.epoch`: every subscription is told.
+
+        Args:
+            position: Where it begins; what came after it and is not delivered can be read.
+            kept: Records after it that are there already, so that the hub need not ask for
+                each of them when clients come back; the latest, oldest first.
+        """
+        ...
+
+    def deliver(self, record: Record, /) -> None:
+        """Take the next record."""
+        ...
+
+    def lost(self, position: int, /) -> None:
+        """Note that records up to a position, after the last, will not be delivered."""
+        ...
 
 
 class Engine(ABC):
@@ -20,27 +49,33 @@ class Engine(ABC):
 
     **Positions** are ints that only grow, over all topics. They are unique within an
     `epoch`; when numbering starts anew, and a position could come to mean another event,
-    that is another epoch.
+    that is another epoch, and another call of `Sink.begin`.
 
     **Concurrency.** Everything is called in the event loop of the hub. `publish`,
-    `reaches` and `read` may be called by any number of tasks at once, and be cancelled. A
-    `publish` that was cancelled may or may not have taken place, once it has begun to do
-    anything; it has not if it was cancelled before.
+    `reaches`, `earliest` and `read` may be called by any number of tasks at once, and be
+    cancelled. A `publish` that was cancelled may or may not have taken place, once it has
+    begun to do anything; it has not if it was cancelled before.
 
-    **Order.** ``deliver`` is called with growing positions, for each event once, those of
-    other processes included. An event whose `publish` has returned comes before one whose
-    `publish` was called later. A hub's own event has been delivered when its `publish`
-    returns. ``deliver`` does not block and does not raise.
+    **Order.** Records are delivered with growing positions, each once, those of other
+    processes included. An event whose `publish` has returned comes before one whose
+    `publish` was called later.
 
-    **Errors.** `publish` returns when the event is accepted; it raises when it is not, or
-    when that cannot be known. `read` returns None for what is lost; it raises when the
-    store cannot be asked, and the subscription that asked raises the same.
+    **Errors.** `publish` returns when the event is accepted, which may be before it is
+    delivered; it raises when it is not accepted, or when that cannot be known. What is
+    asked while the store is away waits until it is back. `read` returns None for what is
+    lost.
 
     **After close.** When the context of `open` is left, nothing is delivered any more, and
-    `publish` raises the runtime's ``ClosedResourceError``.
+    what still waits raises, whatever it likes: the hub raises the runtime's
+    ``ClosedResourceError`` from it.
 
     `trio_sse.testing.EngineSuite` has as tests what can be asked of any engine.
     """
+
+    publish_timeout: float = inf
+    """For how many seconds `publish` tries, at most."""
+    max_batch: int = 1
+    """How many events `publish_all` is given at once, at most."""
 
     @property
     @abstractmethod
@@ -48,28 +83,67 @@ class Engine(ABC):
         """What tells this numbering from every other: ASCII letters and digits."""
 
     @abstractmethod
-    def open(self, deliver: Callable[[Record], None], /) -> AbstractAsyncContextManager[int]:
+    def open(self, sink: Sink, /) -> AbstractAsyncContextManager[None]:
         """Serve one hub for as long as the context is entered.
 
         Args:
-            deliver: To be called with each record, in order.
+            sink: Where to deliver. It has been told where numbering begins when the context
+                is entered.
 
         Returns:
-            A context manager; entering it returns the position of the last event before
-            those that will be delivered, 0 if there is none. What it opens, tasks
-            included, ends with it.
+            A context manager. What it opens, tasks included, ends with it.
         """
 
     @abstractmethod
     async def publish(self, topic: str, event: ServerSentEvent, /) -> int:
-        """Accept an event, which has no id, and return its position. Always a checkpoint."""
+        """Accept an event, which has no id, and return its position. Always a checkpoint.
+
+        The position is one of the present `epoch`; when that is another by then, it raises.
+        """
+
+    async def publish_all(
+        self, events: Sequence[tuple[str, ServerSentEvent]], /
+    ) -> Sequence[int | Exception]:
+        """Accept events, in this order, that nobody waits for any more.
+
+        They have been promised to be published, so an engine whose store is away tries
+        until it is back. By default they are published one after the other.
+
+        Args:
+            events: Topics, and what to publish to them.
+
+        Returns:
+            For each its position in the present `epoch`, or why it was not accepted.
+        """
+        results: list[int | Exception] = []
+        for topic, event in events:
+            try:
+                results.append(await self.publish(topic, event))
+            except Exception as error:
+                results.append(error)
+        return results
+
+    async def refresh(self) -> None:
+        """Learn of another `epoch` if there is one: a client has shown an id that is not of this.
+
+        By default there is nothing to learn.
+        """
+        return  # a subclass need not override it, so it is not abstract
 
     async def reaches(self, topics: Collection[str], position: int, /) -> bool:
         """Tell whether `read` can return all that these topics had after a position.
 
-        Asked only for what the log of the hub does not have; by default there is no more.
+        False for a position beyond the last. Asked only for what the log of the hub does
+        not have; by default there is no more.
         """
         return False
+
+    async def earliest(self) -> int | None:
+        """Return the first position that `read` reaches back to, None if it reads nothing.
+
+        By default the log of the hub is all there is.
+        """
+        return None
 
     async def read(
         self, topics: Collection[str], position: int, limit: int, /

@@ -54,28 +54,21 @@ class Cursor:
     ) -> None:
         self.topics = topics
         self.key = key
-        self.entered = self.closed = False
+        self.entered = self._begun = self.closed = False
         self._is_reader = self._retains = False  # what has to be given back
         self.close_reason: CloseReason | None = None
         self._feed = feed
         self._authorize = authorize
         self._slow_consumer = slow_consumer
         self._earliest = last_event_id == EARLIEST
-        self._resumes = last_event_id is not None and not self._earliest
-        self._after = feed.log.head
+        self._last_event_id = None if self._earliest else last_event_id
         self._until: int | None = None  # where to end
-        self._gap: str | None = None
         # What is said between events: ready or reset, and revoked.
         self._announcements: deque[ServerSentEvent] = deque()
         self._news: Event | None = None
         self._waiting = 0
         self._on_end: Callable[[CloseReason], object] | None = None
-        if last_event_id is not None and self._resumes:
-            found = feed.find(last_event_id)
-            if isinstance(found, int):
-                self._after = found
-            else:
-                self._gap = found
+        self._look_up()
 
     @property
     def sep(self) -> str:
@@ -85,11 +78,12 @@ class Cursor:
     @property
     def ready(self) -> bool:
         """Whether something can be read, or the end, without waiting."""
-        log = self._feed.log
+        log = self._log
         return bool(
             self._announcements
             or self._until is not None
             or self.closed
+            or log is not self._feed.log
             or log.has_after(self.topics, self._after)
             or not log.reaches(self.topics, self._after)
         )
@@ -155,6 +149,7 @@ class Cursor:
         while True:
             await self._wait_until_ready()
             self._check_not_closed()
+            self._renew()
             if self._announcements:
                 return [self._announcements.popleft()]
             events = await self._read_on(limit)
@@ -171,7 +166,8 @@ class Cursor:
     def stop(self) -> None:
         """End, after what has been published by now."""
         if self._until is None:
-            self._until = self._feed.log.head
+            self._renew()
+            self._until = self._log.head
             self.wake()
 
     def revoke(self) -> None:
@@ -179,7 +175,9 @@ class Cursor:
         if self.close_reason is not None:
             return
         self._announcements.clear()
-        self._announcements.append(self._feed.say_revoked(self._after))
+        # An id of a numbering that is over would be taken for one of the present.
+        place = self._after if self._log is self._feed.log else None
+        self._announcements.append(self._feed.say_revoked(place))
         self._end(CloseReason.REVOKED)
 
     def close(self) -> None:
@@ -187,7 +185,7 @@ class Cursor:
         if self._is_reader:
             self._feed.remove(self)
         if self._retains:
-            self._feed.log.release(self.topics, self._feed.runtime.current_time())
+            self._log.release(self.topics, self._feed.runtime.current_time())
         self._is_reader = self._retains = False
         self.closed = True
         self._on_end = None
@@ -197,23 +195,76 @@ class Cursor:
         if self.closed:
             raise self._feed.runtime.ClosedResourceError("the subscription is closed")
 
+    def _look_up(self) -> None:
+        """Find the place to begin, as far as that can be known without asking."""
+        feed = self._feed
+        self._log = feed.log  # the feed begins another when the store has started anew
+        self._after = feed.head
+        self._gap: str | None = None
+        if self._last_event_id is not None:
+            found = feed.find(self._last_event_id)
+            if isinstance(found, int):
+                self._after = found
+            else:
+                self._gap = found
+
     def _retain(self) -> None:
         # Not before it is authorized: no stranger is to fill the log with names of topics.
-        self._feed.log.retain(self.topics)
+        self._log.retain(self.topics)
         self._retains = True
 
     async def _begin(self) -> None:
+        """Say where it begins, in the numbering that there is by then."""
         feed = self._feed
-        feed.log.trim(feed.runtime.current_time())
-        if self._earliest:
-            self._after = feed.log.start_of(self.topics)
-        elif not await feed.reaches(self.topics, self._after):
-            self._gap = self._gap or "expired"
-            self._after = feed.log.head
+        if self._gap == "restarted":
+            await feed.ask(feed.engine.refresh())
+        await self._ask()
+        while self._log is not feed.log:
+            self._look_up_anew()
+            await self._ask()
+        self._begun = True
         if self._gap is None:
-            self._announcements.append(feed.say_ready(self._after, resumed=self._resumes))
+            resumed = self._last_event_id is not None
+            self._announcements.append(feed.say_ready(self._after, resumed=resumed))
         else:
-            self._announcements.append(feed.say_reset(self.topics, self._after, self._gap))
+            self._announce_reset(self._gap)
+
+    async def _ask(self) -> None:
+        """See whether it can begin in its place."""
+        feed = self._feed
+        if self._log is not feed.log:
+            return
+        self._log.trim(feed.runtime.current_time())
+        if self._earliest:
+            self._after = await feed.find_earliest(self.topics)
+        elif gap := await feed.find_gap(self.topics, self._after):
+            self._gap = self._gap or gap
+            self._after = feed.head
+
+    def _look_up_anew(self) -> None:
+        self._look_up()
+        self._retain()
+        if self._last_event_id is None:
+            self._gap = "restarted"
+        if self._gap is not None:  # what has come since then is not to be missed
+            self._after = self._log.start
+
+    def _renew(self) -> None:
+        """Go on in another log if the store has started anew."""
+        log = self._feed.log
+        if not self._begun or self._log is log or self.close_reason is not None:
+            return
+        self._log = log
+        self._retain()
+        self._after = log.start
+        if self._until is not None:  # what it was to end after is gone
+            self._until = self._after
+        self._announcements.clear()
+        self._announce_reset("restarted")
+
+    def _announce_reset(self, reason: str) -> None:
+        reset = self._feed.say_reset(self.topics, self._after, reason)
+        self._announcements.append(reset)
 
     async def _wait_until_ready(self) -> None:
         if self.ready:
@@ -231,14 +282,20 @@ class Cursor:
                 self._feed.wait_no_more(self)
 
     async def _read_on(self, limit: int) -> list[ServerSentEvent]:
-        feed, after = self._feed, self._after
-        if feed.log.reaches(self.topics, after):
-            return self._take(feed.log.after(self.topics, after), limit)
+        feed, log, after = self._feed, self._log, self._after
+        if log.reaches(self.topics, after):
+            return self._take(log.after(self.topics, after), limit)
         if self._until is not None:
             return []  # it is leaving, and can come back for the rest
-        page = await feed.engine.read(self.topics, after, 1 if limit == 1 else PAGE)
-        if self._after != after or self._until is not None:
-            return []  # another task has read meanwhile, or it is leaving now
+        try:
+            page = await feed.engine.read(self.topics, after, 1 if limit == 1 else PAGE)
+        except Exception:
+            if feed.closed:
+                return []
+            raise
+        if self._after != after or self._until is not None or log is not feed.log:
+            # Another task has read meanwhile; or it is leaving now; or there is nothing to read.
+            return []
         if page is None:
             self._fall_off()
             return []
@@ -263,13 +320,19 @@ class Cursor:
 
     def _fall_off(self) -> None:
         feed = self._feed
+        if self._after < self._log.lost:  # by the store: it was not too slow
+            self._go_on_from_the_end("expired")
+            return
         feed.lagged += 1
         feed.observer.lagged(self.topics)
         if self._slow_consumer == "disconnect":
             self._end(CloseReason.LAGGED)
         else:
-            self._after = feed.log.head
-            self._announcements.append(feed.say_reset(self.topics, self._after, "lagged"))
+            self._go_on_from_the_end("lagged")
+
+    def _go_on_from_the_end(self, reason: str) -> None:
+        self._after = self._feed.head
+        self._announce_reset(reason)
 
     def _end(self, reason: CloseReason) -> None:
         self.close_reason = reason

@@ -1,5 +1,7 @@
 """What this package raises beside the built-in exceptions and those of the runtime."""
 
+from typing import Literal
+
 
 class SendTimeoutError(TimeoutError):
     """A client took longer than ``send_timeout`` seconds to take what was sent to it.
@@ -32,3 +34,23 @@ class AccessDeniedError(PermissionError):
     A response answers it with 403. To answer otherwise, 401 for one, let ``authorize``
     raise Starlette's ``HTTPException``.
     """
+
+
+class PublishError(Exception):
+    """An event was not accepted within the time that an engine has for it.
+
+    Args:
+        message: What has happened.
+        outcome: ``"not_sent"`` if the event is not published, and will not be; ``"unknown"``
+            if it may be, since it was sent and no answer has come.
+    """
+
+    outcome: Literal["not_sent", "unknown"]
+
+    def __init__(self, message: str, outcome: Literal["not_sent", "unknown"]) -> None:
+        super().__init__(message, outcome)
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])

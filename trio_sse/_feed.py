@@ -2,16 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Awaitable, Collection, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ._abc import Engine
 from ._event import ServerSentEvent, with_id
 from ._fields import check_event_name, check_separator
-from ._history import Log, Record
+from ._history import Bounds, Log, Record
 from ._instrument import HubObserver
-from ._runtime import Runtime
+from ._runtime import Event, Runtime
+
+T = TypeVar("T")
 
 # Twice what the ids of any engine need; a header may be a hundred times longer.
 LONGEST_ID = 128
@@ -49,25 +51,36 @@ class Feed:
     """The log of one hub in this process, its readers, and those of them that wait.
 
     A reader that has fallen behind does not wait, so it costs a publisher nothing.
+    It is what the engine delivers to, a `Sink`.
 
     Args:
         runtime: The runtime of the hub.
         engine: Where the events come from.
+        bounds: How much of them the log keeps.
         wording: How to write to clients.
         observer: Told of what happens.
     """
 
     log: Log
+    accepted: int
+    """The position of the last event that the engine accepted from this hub."""
     closed: bool
     published: int
     delivered: int
     lagged: int
 
     def __init__(
-        self, runtime: Runtime, engine: Engine, wording: Wording, observer: HubObserver
+        self,
+        runtime: Runtime,
+        engine: Engine,
+        bounds: Bounds,
+        wording: Wording,
+        observer: HubObserver,
     ) -> None:
         self.runtime = runtime
         self.engine = engine
+        self._bounds = bounds
+        self.log = Log(bounds)
         self.wording = wording
         self.observer = observer
         self.closed = False
@@ -76,21 +89,51 @@ class Feed:
         # Dicts for sets that keep their order: who came first is served first.
         self._readers: dict[Hashable, dict[Reader, None]] = {}
         self._waiting: dict[str, dict[Reader, None]] = {}
+        self._progress: Event | None = None
+
+    @property
+    def head(self) -> int:
+        """The position of the last event that is known of, delivered or not."""
+        return max(self.log.head, self.accepted)
 
     @property
     def readers(self) -> int:
         """How many subscriptions are entered."""
         return sum(map(len, self._readers.values()))
 
+    def begin(self, position: int, kept: Iterable[Record] = ()) -> None:
+        """Begin a log; who reads another is told when it reads on."""
+        self.log.lose(self.log.head, self.runtime.current_time())  # they may hold on to it for long
+        self.log = Log(self._bounds, position)
+        self.accepted = position
+        for record in kept:
+            self._append(record)
+        self._wake_all()
+
     def deliver(self, record: Record) -> None:
         """Take what the engine hands over, and wake those who wait for it."""
-        size = len(record.event.encode(self.wording.sep))
-        record = self.identified(record)
-        self.log.append(record, size, self.runtime.current_time())
+        record = self._append(record)
         self.published += 1
         for reader in self._waiting.pop(record.topic, ()):
             reader.wake()
+        if self._progress is not None:
+            self._progress.set()
         self.observer.published(record.topic, record.event)
+
+    def lost(self, position: int) -> None:
+        """Note a gap, which is news for everyone."""
+        self.log.lose(position, self.runtime.current_time())
+        self._wake_all()
+
+    def accept(self, position: int) -> None:
+        """Note that the engine has accepted an event."""
+        self.accepted = max(self.accepted, position)
+
+    async def wait_until_delivered(self) -> None:
+        """Wait until what has been accepted is delivered. A checkpoint if it has not been."""
+        while self.log.head < self.accepted:
+            self._progress = self.runtime.Event()
+            await self._progress.wait()
 
     def identified(self, record: Record) -> Record:
         """Return a record of the engine with the id in its event."""
@@ -140,10 +183,10 @@ class Feed:
             for reader in tuple(readers):
                 reader.stop()
 
-    def check_open(self) -> None:
-        """Raise ClosedResourceError if the hub is closed."""
+    def check_open(self, error: Exception | None = None) -> None:
+        """Raise ClosedResourceError if the hub is closed, which an error may come from."""
         if self.closed:
-            raise self.runtime.ClosedResourceError("the hub is closed")
+            raise self.runtime.ClosedResourceError("the hub is closed") from error
 
     def id_of(self, position: int) -> str:
         """Return the id that a client is given for a position."""
@@ -159,11 +202,34 @@ class Feed:
             return "unknown"
         if epoch != self.engine.epoch:
             return "restarted"
-        return position if position <= self.log.head else "unknown"
+        return position
 
-    async def reaches(self, topics: Collection[str], position: int) -> bool:
-        """Tell whether all that these topics had after a position can still be read."""
-        return self.log.reaches(topics, position) or await self.engine.reaches(topics, position)
+    async def find_gap(self, topics: Collection[str], position: int) -> str | None:
+        """Return why what these topics had after a position cannot be read; None if it can."""
+        ahead = position > self.head
+        if not ahead and self.log.reaches(topics, position):
+            return None
+        if await self.ask(self.engine.reaches(topics, position)):
+            return None
+        return "unknown" if ahead else "expired"
+
+    async def find_earliest(self, topics: Collection[str]) -> int:
+        """Return the first position from which all of these topics can be read."""
+        kept = await self.ask(self.engine.earliest())
+        start = self.log.start_of(topics)
+        return start if kept is None else min(start, kept)
+
+    async def ask(self, answer: Awaitable[T]) -> T:
+        """Wait for an answer of the engine.
+
+        Raises:
+            ClosedResourceError: if the engine raises, and the hub is closed.
+        """
+        try:
+            return await answer
+        except Exception as error:
+            self.check_open(error)
+            raise
 
     def say_ready(self, position: int, *, resumed: bool) -> ServerSentEvent:
         """Return the event that begins a subscription."""
@@ -175,10 +241,26 @@ class Feed:
         self.observer.reset(topics, reason)
         return self._say(self.wording.reset, position, reason=reason)
 
-    def say_revoked(self, position: int) -> ServerSentEvent:
-        """Return the event that ends a subscription which was revoked."""
+    def say_revoked(self, position: int | None) -> ServerSentEvent:
+        """Return the event that ends a subscription which was revoked; without a place, no id."""
         return self._say(self.wording.revoked, position, reason="revoked")
 
-    def _say(self, name: str, position: int, **data: object) -> ServerSentEvent:
+    def _append(self, record: Record) -> Record:
+        size = len(record.event.encode(self.wording.sep))
+        record = self.identified(record)
+        self.log.append(record, size, self.runtime.current_time())
+        return record
+
+    def _wake_all(self) -> None:
+        waiting = tuple(self._waiting.values())
+        self._waiting.clear()
+        for readers in waiting:
+            for reader in readers:
+                reader.wake()
+        if self._progress is not None:
+            self._progress.set()
+
+    def _say(self, name: str, position: int | None, **data: object) -> ServerSentEvent:
         text = json.dumps(data, separators=(",", ":"))
-        return ServerSentEvent(text, event=name, id=self.id_of(position))
+        id_ = None if position is None else self.id_of(position)
+        return ServerSentEvent(text, event=name, id=id_)

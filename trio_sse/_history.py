@@ -89,8 +89,13 @@ class _Topic:
         start = bisect_right(records, position, lo=self.first, key=_position)
         return map(records.__getitem__, range(start, len(records)))
 
+    def drop_all(self, position: int) -> None:
+        self.trimmed = position
+        self.records = []
+        self.first = 0
+
     def drop_first(self) -> None:
-        self.trimmed = self.records[self.first].position
+        self.trimmed = max(self.trimmed, self.records[self.first].position)
         # Taking the first out of a list moves all others: free it now, and move later, when
         # no more are moved than were freed.
         self.records[self.first] = _GONE
@@ -116,8 +121,12 @@ class Log:
         start: The position that the log begins after.
     """
 
+    start: int
+    """The position that it began after."""
     head: int
-    """The position of the last record that was appended."""
+    """The position of the last record that was appended, or lost."""
+    lost: int
+    """The position of the last record that never came here; -1 if none is missing."""
     size: int
     """How many bytes the records have, encoded."""
 
@@ -129,7 +138,8 @@ class Log:
         # that was deleted often.
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._floor = start
-        self.head = start
+        self.start = self.head = start
+        self.lost = -1
         self.size = 0
 
     def __len__(self) -> int:
@@ -144,17 +154,33 @@ class Log:
     def append(self, record: Record, size: int, now: float) -> None:
         """Add a record, which must come after all others, and drop what is too much.
 
+        One that is larger than the log may be is left out, like one that was dropped.
+
         Args:
             record: The record.
             size: How many bytes it has, encoded.
             now: The time.
         """
-        self._topic(record.topic).records.append(record)
-        self._idle.pop(record.topic, None)
-        self._order.append((record, size, now))
+        topic = self._topic(record.topic)
         self.head = record.position
+        self._idle.pop(record.topic, None)
+        if size > self._bounds.max_bytes:
+            topic.trimmed = record.position
+            self._note_if_idle(record.topic, topic, now)
+            return
+        topic.records.append(record)
+        self._order.append((record, size, now))
         self.size += size
         self.trim(now)
+
+    def lose(self, position: int, now: float) -> None:
+        """Drop everything, since there is a gap up to a position, in whatever topics."""
+        self._order.clear()
+        self.size = 0
+        self.head = self.lost = self._floor = max(position, self.head)
+        for name, topic in self._topics.items():
+            topic.drop_all(self.head)
+            self._note_if_idle(name, topic, now)
 
     def trim(self, now: float) -> None:
         """Drop what is too much or too old, and forget topics that are long idle."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ._abc import Engine, Instrument
-from ._arguments import check_callable, check_count, check_instance, check_key
+from ._arguments import check_callable, check_count, check_instance, check_key, check_seconds
 from ._cursor import Authorize, Cursor, SlowConsumer
 from ._event import ServerSentEvent, event_to_publish
+from ._exceptions import PublishError
 from ._feed import Feed, Wording
 from ._fields import DEFAULT_SEPARATOR, check_topic
-from ._history import DEFAULT_MAX_AGE, DEFAULT_MAX_BYTES, DEFAULT_MAX_EVENTS, Bounds, Log
+from ._history import DEFAULT_MAX_AGE, DEFAULT_MAX_BYTES, DEFAULT_MAX_EVENTS, Bounds
 from ._instrument import HubObserver
 from ._memory import MemoryEngine
 from ._outbox import Outbox
@@ -22,6 +23,9 @@ from ._subscription import Subscription
 
 # Enough for a burst of a thread between two turns of the event loop, and little beside the log.
 DEFAULT_OUTBOX_SIZE = 1000
+
+# Seconds. Less than what any platform leaves between SIGTERM and SIGKILL.
+DEFAULT_CLOSE_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class HubStatistics:
     """Bytes of these events, encoded, without their ids."""
     outbox_length: int
     """Events that were accepted without waiting, and are not published yet."""
+    failed: int
+    """Events that were accepted without waiting, and could not be published."""
     published: int
     """Events that the engine delivered: published here, or by other processes."""
     delivered: int
@@ -71,7 +77,8 @@ class Hub:
 
         When it returns, the event has been accepted: it will be delivered to everyone who
         subscribed before, and can be resumed from. If it is cancelled in memory, nothing
-        was published. Events that one task publishes, in whatever way, are in that order.
+        was published; with another engine that cannot be known once it was sent. Events that
+        one task publishes, in whatever way, are in that order.
 
         Args:
             topic: A text of one line, up to 512 bytes.
@@ -83,22 +90,26 @@ class Hub:
             ValueError: for a topic that is no topic, an event that cannot be sent, has an
                 id, or is larger than the log.
             ClosedResourceError: (of trio, or anyio) if the hub is closed.
+            PublishError: if the engine's store does not accept it in time.
 
         Example::
 
             await hub.publish("news", ServerSentEvent("hello", event="greeting"))
         """
-        checked = self._check(topic, event)
-        await self._outbox.settled()
-        self._feed.check_open()
-        return self._feed.id_of(await self._feed.engine.publish(topic, checked))
+        feed, checked = self._feed, self._check(topic, event)
+        if len(self._outbox):
+            await self._wait_for_outbox()
+        feed.check_open()
+        position = await feed.ask(feed.engine.publish(topic, checked))
+        feed.accept(position)
+        return feed.id_of(position)
 
     def publish_nowait(self, topic: str, event: object) -> None:
         """Accept an event to publish, without waiting.
 
         It goes into an outbox of ``outbox_size`` events, which a task of the hub empties,
         also while the hub is being closed. An event there is lost when the process ends,
-        or the block of `open_hub` is cancelled.
+        or the block of `open_hub` is cancelled or raises.
 
         Args:
             topic: As in `publish`, like ``event``.
@@ -203,11 +214,22 @@ class Hub:
             log_length=len(feed.log),
             log_bytes=feed.log.size,
             outbox_length=len(self._outbox),
+            failed=self._outbox.failed,
             published=feed.published,
             delivered=feed.delivered,
             lagged=feed.lagged,
             resets=MappingProxyType(dict(feed.resets)),
         )
+
+    async def _wait_for_outbox(self) -> None:
+        """Let what was accepted before be published before."""
+        runtime, timeout = self._feed.runtime, self._feed.engine.publish_timeout
+        with runtime.CancelScope(deadline=runtime.current_time() + timeout) as scope:
+            await self._outbox.settled()
+        if scope.cancelled_caught:
+            raise PublishError(
+                f"what was accepted before was not published within {timeout:g} s", "not_sent"
+            )
 
     def _check(self, topic: str, event: object) -> ServerSentEvent:
         """Find what is wrong where it was done; encode the event, once for all clients."""
@@ -229,6 +251,7 @@ def open_hub(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_age: float = DEFAULT_MAX_AGE,
     outbox_size: int = DEFAULT_OUTBOX_SIZE,
+    close_timeout: float = DEFAULT_CLOSE_TIMEOUT,
     sep: str = DEFAULT_SEPARATOR,
     ready: str = "ready",
     reset: str = "reset",
@@ -238,7 +261,8 @@ def open_hub(
     """Open a hub for as long as a block runs: ``async with open_hub() as hub``.
 
     Leaving the block publishes what is in the outbox, and ends every subscription after
-    what was published. Nothing of the hub outlives it.
+    what was published. If it is left by an exception, or cancelled, what is in the outbox
+    is lost. Nothing of the hub outlives it.
 
     Args:
         engine: Where the events are kept; by default in the memory of this process.
@@ -248,6 +272,9 @@ def open_hub(
             may be told ``expired``, even if nothing was published to its topics.
         outbox_size: How many events `Hub.publish_nowait` and `Hub.publish_from_thread`
             accept before they are published; 1000 by default.
+        close_timeout: For how many seconds leaving the block waits until the engine has
+            what is in the outbox, and has delivered what it has accepted; 5 by default. What
+            is in the outbox after that is lost, logged, and counted in `HubStatistics.failed`.
         sep: What ends a line of an event; CRLF by default. A response that is given a
             subscription uses it.
         ready: The name of the event that begins a subscription.
@@ -278,10 +305,16 @@ def open_hub(
     if instrument is not None:
         check_instance("instrument", instrument, Instrument)
     check_count("outbox_size", outbox_size)
+    check_seconds("close_timeout", close_timeout)
     bounds = Bounds(max_events, max_bytes, max_age)
     wording = Wording(sep, ready, reset, revoked)
     return _open(
-        MemoryEngine() if engine is None else engine, bounds, wording, outbox_size, instrument
+        MemoryEngine() if engine is None else engine,
+        bounds,
+        wording,
+        outbox_size,
+        close_timeout,
+        instrument,
     )
 
 
@@ -291,20 +324,26 @@ async def _open(
     bounds: Bounds,
     wording: Wording,
     outbox_size: int,
+    close_timeout: float,
     instrument: Instrument | None,
 ) -> AsyncGenerator[Hub]:
     runtime = current_runtime()
-    feed = Feed(runtime, engine, wording, HubObserver(instrument))
-    outbox = Outbox(runtime, engine, outbox_size)
-    async with engine.open(feed.deliver) as start:
-        feed.log = Log(bounds, start)
+    feed = Feed(runtime, engine, bounds, wording, HubObserver(instrument))
+    outbox = Outbox(runtime, engine, feed.accept, outbox_size)
+
+    async def empty_outbox() -> None:
+        await outbox.run()
+        await feed.wait_until_delivered()
+
+    async with engine.open(feed):
         try:
             with errors_alone(depth=1):
                 async with runtime.open_nursery() as nursery:
-                    nursery.start_soon(outbox.run)
+                    nursery.start_soon(empty_outbox)
                     try:
                         yield Hub(feed, outbox, bounds.max_bytes)
                     finally:
                         outbox.close()
+                        nursery.cancel_scope.deadline = runtime.current_time() + close_timeout
         finally:
             feed.close()

@@ -1,10 +1,10 @@
 """The engine of a hub that lives in one process: the log is all there is."""
 
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from ._abc import Engine
+from ._abc import Engine, Sink
 from ._event import ServerSentEvent
 from ._history import Record
 from ._runtime import current_runtime
@@ -24,7 +24,7 @@ class MemoryEngine(Engine):
         self._epoch = secrets.token_hex(_EPOCH_BYTES)
         self._position = 0
         self._used = False
-        self._deliver: Callable[[Record], None] | None = None
+        self._sink: Sink | None = None
 
     @property
     def epoch(self) -> str:
@@ -32,7 +32,7 @@ class MemoryEngine(Engine):
         return self._epoch
 
     @asynccontextmanager
-    async def open(self, deliver: Callable[[Record], None], /) -> AsyncGenerator[int]:
+    async def open(self, sink: Sink, /) -> AsyncGenerator[None]:
         """Serve one hub.
 
         Raises:
@@ -41,18 +41,19 @@ class MemoryEngine(Engine):
         if self._used:
             raise RuntimeError("a MemoryEngine serves one hub, once: make another one")
         self._used = True
-        self._deliver = deliver
+        self._sink = sink
+        sink.begin(self._position)
         try:
-            yield self._position
+            yield
         finally:
-            self._deliver = None
+            self._sink = None
 
     async def publish(self, topic: str, event: ServerSentEvent, /) -> int:
         """Deliver an event. Always a checkpoint; what is cancelled there is not published."""
         runtime = current_runtime()
         await runtime.checkpoint()
-        if self._deliver is None:
+        if self._sink is None:
             raise runtime.ClosedResourceError("the hub is closed")
         self._position += 1
-        self._deliver(Record(self._position, topic, event))
+        self._sink.deliver(Record(self._position, topic, event))
         return self._position

@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from ._abc import Engine
 from ._event import ServerSentEvent
@@ -17,18 +19,26 @@ class Outbox:
     Args:
         runtime: The runtime of the hub.
         engine: What the events are published to.
+        accept: Told the position of each event that the engine has accepted.
         size: How many events it holds.
     """
 
-    def __init__(self, runtime: Runtime, engine: Engine, size: int) -> None:
+    failed: int
+    """How many events could not be published."""
+
+    def __init__(
+        self, runtime: Runtime, engine: Engine, accept: Callable[[int], object], size: int
+    ) -> None:
+        self.failed = 0
         self._runtime = runtime
         self._engine = engine
+        self._accept_position = accept
         self._size = size
         # A signal handler, or a destructor, may publish while its thread is in here.
         self._lock = threading.RLock()
         self._events: deque[tuple[str, ServerSentEvent]] = deque()
         self._accepted = self._settled = 0
-        self._closed = False
+        self._closed = self._gave_up = False
         self._call_soon = runtime.caller_from_threads()
         self._filled: Event = runtime.Event()
         self._awaited: deque[tuple[int, Event]] = deque()
@@ -64,21 +74,24 @@ class Outbox:
                 await self._filled.wait()
                 self._filled = self._runtime.Event()
                 while self._events:
-                    await self._publish(*self._events[0])
-                    self._events.popleft()
-                    self._settle(1)
+                    await self._publish(list(islice(self._events, self._engine.max_batch)))
         finally:
             self.close()
-            self._settle(len(self))  # cancelled: nobody must wait for the rest
+            self._give_up()
 
     async def settled(self) -> None:
-        """Wait until what has been accepted by now is published. A checkpoint if there is any."""
+        """Wait until what has been accepted by now is published. Always a checkpoint.
+
+        Raises:
+            ClosedResourceError: if that has been given up.
+        """
         until = self._accepted
-        if self._settled < until:
-            # One event for all who wait for the same: those who gave up leave no other behind.
-            if not self._awaited or self._awaited[-1][0] < until:
-                self._awaited.append((until, self._runtime.Event()))
-            await self._awaited[-1][1].wait()
+        # One event for all who wait for the same: those who gave up leave no other behind.
+        if not self._awaited or self._awaited[-1][0] < until:
+            self._awaited.append((until, self._runtime.Event()))
+        await self._awaited[-1][1].wait()
+        if self._gave_up:
+            raise self._runtime.ClosedResourceError("the hub is closed")
 
     def _accept(self, topic: str, event: ServerSentEvent, *, wake: bool = False) -> None:
         with self._lock:
@@ -94,12 +107,34 @@ class Outbox:
     def _wake(self) -> None:
         self._filled.set()
 
-    async def _publish(self, topic: str, event: ServerSentEvent) -> None:
+    async def _publish(self, batch: list[tuple[str, ServerSentEvent]]) -> None:
+        for (topic, _), result in zip(batch, await self._publish_all(batch), strict=True):
+            if isinstance(result, Exception):
+                # Nobody waits for this event any more: the log is all that is left.
+                logger.error("an event for topic %r could not be published", topic, exc_info=result)
+                self.failed += 1
+            else:
+                self._accept_position(result)
+            self._events.popleft()
+            self._settle(1)
+
+    async def _publish_all(
+        self, batch: list[tuple[str, ServerSentEvent]]
+    ) -> Sequence[int | Exception]:
         try:
-            await self._engine.publish(topic, event)
-        except Exception:
-            # Nobody waits for this event any more: the log is all that is left.
-            logger.exception("an event for topic %r could not be published", topic)
+            return await self._engine.publish_all(batch)
+        except Exception as error:
+            return [error] * len(batch)
+
+    def _give_up(self) -> None:
+        """Let nobody wait for what is left, if it was cancelled."""
+        left = len(self)
+        if left:
+            logger.error("the hub was closed before %d events could be published", left)
+        self._gave_up = bool(left)
+        self.failed += left
+        self._events.clear()
+        self._settle(left)
 
     def _settle(self, count: int) -> None:
         self._settled += count

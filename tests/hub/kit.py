@@ -59,23 +59,28 @@ class Archive(Engine):
     Args:
         page: How many events, of whatever topics, it looks at in one read.
         before: How many events there are that the hub has never been delivered.
+        kept: How many of these the hub is given when it begins.
     """
 
-    def __init__(self, page=1000, before=0):
-        self.records = [Record(n + 1, "a", ServerSentEvent(f"old {n + 1}")) for n in range(before)]
+    def __init__(self, page=1000, before=0, kept=0):
+        self.records = old_records(before)
+        self.epoch = "archive"
         self.lost = 0
         self.page = page
+        self.kept = kept
         self.reads = []
         self.open_now = False
 
-    epoch = "archive"
+    epoch = ""
 
     @asynccontextmanager
-    async def open(self, deliver):
-        self._deliver = deliver
+    async def open(self, sink):
+        self.sink = sink
         self.open_now = True
+        start = len(self.records) - self.kept
+        sink.begin(start, self.records[start:])
         try:
-            yield len(self.records)
+            yield
         finally:
             self.open_now = False
 
@@ -87,18 +92,31 @@ class Archive(Engine):
         """What another process does: deliver without a step of any task of this one."""
         record = Record(len(self.records) + 1, topic, event)
         self.records.append(record)
-        self._deliver(record)
+        self.sink.deliver(record)
         return record.position
+
+    def start_anew(self, kept=0):
+        """What happens when the store was emptied: other events have these positions."""
+        self.epoch += "x"
+        self.records = old_records(kept)
+        self.sink.begin(0, self.records)
+
+    def has_lost(self, topics, position):
+        return any(record.topic in topics for record in self.records[position : self.lost])
 
     async def reaches(self, topics, position):
         await anyio.lowlevel.checkpoint()
-        return position >= self.lost
+        return position <= len(self.records) and not self.has_lost(topics, position)
+
+    async def earliest(self):
+        await anyio.lowlevel.checkpoint()
+        return self.lost
 
     async def read(self, topics, position, limit):
         assert self.open_now, "it is asked when it is closed"
         self.reads.append((topics, position, limit))
         await self.answering()
-        if position < self.lost:
+        if self.has_lost(topics, position):
             return None
         looked_at = self.records[position : position + self.page]
         found = [record for record in looked_at if record.topic in topics][:limit]
@@ -108,6 +126,65 @@ class Archive(Engine):
 
     async def answering(self):
         await anyio.lowlevel.checkpoint()
+
+
+class Pausing(Archive):
+    """Answers when it is told to."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.asked = anyio.Event()
+        self.answer = anyio.Event()
+
+    async def reaches(self, topics, position):
+        await self.answering()
+        return await super().reaches(topics, position)
+
+    async def answering(self):
+        self.asked.set()
+        await self.answer.wait()
+
+
+class Late(Archive):
+    """Accepts what is published, and delivers it when it is told to."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.undelivered = []
+
+    def publish_now(self, topic, event):
+        """What another process does, or this one: it has not arrived here yet."""
+        record = Record(len(self.records) + 1, topic, event)
+        self.records.append(record)
+        self.undelivered.append(record)
+        return record.position
+
+    def catch_up(self):
+        for record in self.undelivered:
+            self.sink.deliver(record)
+        self.undelivered.clear()
+
+    def lose(self, *, kept):
+        """Deliver nothing of what there is; some of it can still be read."""
+        self.lost = len(self.records) - kept
+        self.undelivered.clear()
+        self.sink.lost(len(self.records))
+
+
+class Inbox:
+    """A sink that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def begin(self, position, kept=()):
+        self.told.append(("begin", position, tuple(kept)))
+
+    def deliver(self, record):
+        self.told.append(("deliver", record))
+
+    def lost(self, position):
+        self.told.append(("lost", position))
 
 
 class Held(MemoryEngine):
@@ -128,6 +205,15 @@ class Held(MemoryEngine):
         return await super().publish(topic, event)
 
 
+class Refusing(MemoryEngine):
+    """Accepts no event that is bad."""
+
+    async def publish(self, topic, event):
+        if event.data == "bad":
+            raise LookupError("the store is away")
+        return await super().publish(topic, event)
+
+
 class Witness(Instrument):
     """Notes what it is told."""
 
@@ -142,6 +228,10 @@ class Witness(Instrument):
 
     def lagged(self, topics):
         self.told.append(("lagged", topics))
+
+    @property
+    def gaps(self):
+        return [told for told in self.told if told[0] != "published"]
 
 
 def raises(name, **options):
@@ -195,6 +285,25 @@ async def enter_and_read_into(received, subscription):
     with anyio.fail_after(1000):
         async with subscription:
             await read_into(received, subscription)
+
+
+@asynccontextmanager
+async def behind(hub, **options):
+    """A reader that waits for the engine to answer; what it got is there at the end."""
+    received = []
+    async with hub.subscribe("a", **options) as reader:
+        await take(reader, 1)
+        await publish_all(hub, "a", range(5))
+        async with anyio.create_task_group() as group:
+            group.start_soon(read_into, received, reader)
+            await hub._feed.engine.asked.wait()
+            yield reader, received
+            await anyio.sleep(1)
+            group.cancel_scope.cancel()
+
+
+def old_records(count):
+    return [Record(n, "a", ServerSentEvent(f"old {n}")) for n in range(1, count + 1)]
 
 
 def position_of(event):

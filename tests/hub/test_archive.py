@@ -1,7 +1,5 @@
 """An engine that keeps more than the log of the hub."""
 
-from contextlib import asynccontextmanager
-
 import anyio
 import pytest
 
@@ -14,7 +12,20 @@ from trio_sse import (
 )
 from trio_sse._subscription import cursor_of
 
-from .kit import Archive, position_of, publish_all, read_from, read_into, seen, take, take_all
+from .kit import (
+    Archive,
+    Late,
+    Pausing,
+    Witness,
+    behind,
+    position_of,
+    publish_all,
+    read_from,
+    read_into,
+    seen,
+    take,
+    take_all,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -74,8 +85,121 @@ async def test_a_client_comes_back_to_what_was_before_the_hub():
         await hub.publish("a", "new")
         expected = ["<resumed>", "old 3", "old 4", "old 5", "new"]
         assert await read_from(hub, "a", last_event_id="archive-2") == expected
-        assert await read_from(hub, "a", last_event_id="earliest") == ["<ready>", "new"]
         assert await read_from(hub, "a") == ["<ready>"]
+
+
+async def test_earliest_is_all_that_the_engine_has():
+    engine = Archive(before=5)
+    async with open_hub(engine=engine, max_events=2) as hub:
+        await publish_all(hub, "a", "123")
+        old = [f"old {n}" for n in range(1, 6)]
+        assert await read_from(hub, "a", last_event_id="earliest") == ["<ready>", *old, *"123"]
+        engine.lost = 4
+        assert await read_from(hub, "a", last_event_id="earliest") == ["<ready>", "old 5", *"123"]
+        assert hub.statistics().resets == {}
+
+
+async def test_earliest_is_what_the_log_has_if_that_is_more():
+    engine = Archive()
+    async with open_hub(engine=engine, max_events=2) as hub:
+        await publish_all(hub, "a", "123")
+        engine.lost = 3
+        assert await read_from(hub, "a", last_event_id="earliest") == ["<ready>", "2", "3"]
+
+
+async def test_what_an_engine_has_kept_is_replayed_and_was_not_published_here():
+    witness, engine = Witness(), Archive(before=5, kept=3)
+    async with open_hub(engine=engine, instrument=witness) as hub:
+        statistics = hub.statistics()
+        assert (statistics.published, statistics.log_length, witness.told) == (0, 3, [])
+        for last_event_id, expected in [("archive-2", "345"), ("archive-4", "5")]:
+            assert await read_from(hub, "a", last_event_id=last_event_id) == [
+                "<resumed>",
+                *(f"old {n}" for n in expected),
+            ]
+        assert engine.reads == [], "the log has it"
+        async with hub.subscribe("a") as reader:
+            assert position_of(await reader.receive()) == 5
+            await hub.publish("a", "new")
+            assert await take_all(reader) == ["new"]
+        assert hub.statistics().published == 1
+
+
+async def test_what_is_kept_has_its_id_and_is_encoded_as_the_hub_writes():
+    async with open_hub(engine=Archive(before=3, kept=3), sep="\n") as hub:
+        async with hub.subscribe("a", last_event_id="archive-2") as reader:
+            await take(reader, 1)
+            event = await reader.receive()
+    assert event == ServerSentEvent("old 3", id="archive-3")
+    assert event.encode("\n") == b"id: archive-3\ndata: old 3\n\n"
+
+
+async def test_an_id_that_has_not_arrived_here_is_resumed_if_the_engine_knows_it():
+    """The client comes from another process."""
+    engine = Late()
+    async with open_hub(engine=engine) as hub:
+        for n in range(1, 6):
+            engine.publish_now("a", ServerSentEvent(n))
+        async with hub.subscribe("a", last_event_id="archive-3") as reader:
+            event = await reader.receive()
+            assert (seen(event), event.id) == ("<resumed>", "archive-3")
+            engine.catch_up()
+            assert await take_all(reader) == ["4", "5"]
+        assert hub.statistics().resets == {}
+
+
+async def test_an_id_that_neither_this_process_nor_the_engine_knows_is_unknown():
+    engine = Late()
+    async with open_hub(engine=engine) as hub:
+        await publish_all(hub, "a", "12")
+        engine.catch_up()
+        assert await read_from(hub, "a", last_event_id="archive-2") == ["<resumed>"]
+        async with hub.subscribe("a", last_event_id="archive-3") as reader:
+            event = await reader.receive()
+            assert (seen(event), event.id) == ("<unknown>", "archive-2")
+        assert hub.statistics().resets == {"unknown": 1}
+
+
+LARGE = "x" * 200
+
+
+async def test_an_event_that_is_larger_than_the_log_is_read_from_the_engine():
+    """Another process has a larger one."""
+    engine = Archive()
+    async with open_hub(engine=engine, max_bytes=100) as hub:
+        async with hub.subscribe("a") as reader, hub.subscribe("b") as other:
+            for topic, text in [("a", "1"), ("b", "2"), ("a", LARGE), ("a", "3")]:
+                engine.publish_now(topic, ServerSentEvent(text))
+            assert await take_all(reader) == ["<ready>", "1", LARGE, "3"]
+            engine.reads.clear()
+            assert await take_all(other) == ["<ready>", "2"]
+            assert engine.reads == []
+        statistics = hub.statistics()
+        assert (statistics.published, statistics.log_length, statistics.lagged) == (4, 3, 0)
+
+
+async def test_who_waits_is_woken_by_an_event_that_is_larger_than_the_log():
+    engine, received = Archive(), []
+    async with open_hub(engine=engine, max_bytes=100) as hub:
+        async with hub.subscribe("a") as reader, anyio.create_task_group() as group:
+            group.start_soon(read_into, received, reader)
+            await anyio.sleep(1)
+            engine.publish_now("a", ServerSentEvent(LARGE))
+            await anyio.sleep(1)
+            group.cancel_scope.cancel()
+    assert received == ["<ready>", LARGE]
+
+
+async def test_an_event_that_is_larger_than_the_log_and_not_in_the_engine_makes_a_reader_lag():
+    engine = Archive()
+    async with open_hub(engine=engine, max_bytes=100) as hub:
+        async with hub.subscribe("a") as reader, hub.subscribe("b") as other:
+            engine.publish_now("b", ServerSentEvent("1"))
+            engine.publish_now("a", ServerSentEvent(LARGE))
+            engine.lost = 2
+            assert await take_all(reader) == ["<ready>", "<lagged>"]
+            assert await take_all(other) == ["<ready>", "1"]
+        assert hub.statistics().lagged == 1
 
 
 async def test_an_event_from_the_engine_has_its_id_and_is_encoded_as_the_hub_writes():
@@ -177,36 +301,15 @@ async def test_an_engine_that_cannot_be_asked_when_a_client_comes_back_is_heard(
         assert hub.statistics().subscribers == 0
 
 
-class Pausing(Archive):
-    """Answers when it is told to."""
+async def test_an_engine_that_cannot_say_what_its_earliest_is_is_heard():
+    class Away(Archive):
+        async def earliest(self):
+            raise ConnectionError("the store is away")
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.asked = anyio.Event()
-        self.answer = anyio.Event()
-
-    async def reaches(self, topics, position):
-        await self.answering()
-        return await super().reaches(topics, position)
-
-    async def answering(self):
-        self.asked.set()
-        await self.answer.wait()
-
-
-@asynccontextmanager
-async def behind(hub, **options):
-    """A reader that waits for the engine to answer; what it got is there at the end."""
-    received = []
-    async with hub.subscribe("a", **options) as reader:
-        await take(reader, 1)
-        await publish_all(hub, "a", range(5))
-        async with anyio.create_task_group() as group:
-            group.start_soon(read_into, received, reader)
-            await hub._feed.engine.asked.wait()
-            yield reader, received
-            await anyio.sleep(1)
-            group.cancel_scope.cancel()
+    async with open_hub(engine=Away()) as hub:
+        with pytest.raises(ConnectionError, match="the store is away"):
+            await read_from(hub, "a", last_event_id="earliest")
+        assert hub.statistics().subscribers == 0
 
 
 async def test_what_is_published_while_the_engine_is_asked_comes_after():
@@ -311,4 +414,5 @@ async def test_who_waits_for_the_engine_when_the_hub_is_closed_ends_in_order():
 async def test_an_engine_keeps_no_more_than_the_log_unless_it_says_so():
     engine = MemoryEngine()
     assert await engine.reaches(["a"], 0) is False
+    assert await engine.earliest() is None
     assert await engine.read(["a"], 0, 10) is None

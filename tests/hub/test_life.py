@@ -16,7 +16,7 @@ from trio_sse import (
     open_hub,
 )
 
-from .kit import Archive, enter_and_read_into, publish_all, raises, seen, take
+from .kit import Archive, Inbox, enter_and_read_into, publish_all, raises, seen, take
 
 pytestmark = pytest.mark.anyio
 
@@ -100,15 +100,15 @@ async def test_an_engine_that_was_used_before_is_refused_by_name():
 
 
 async def test_a_memory_engine_that_serves_no_hub_publishes_nothing():
-    engine, delivered = MemoryEngine(), []
+    engine, sink = MemoryEngine(), Inbox()
     with raises("ClosedResourceError"):
         await engine.publish("a", ServerSentEvent("x"))
-    async with engine.open(delivered.append) as start:
-        assert start == 0
+    async with engine.open(sink):
+        assert sink.told == [("begin", 0, ())]
         assert await engine.publish("a", ServerSentEvent("x")) == 1
     with raises("ClosedResourceError"):
         await engine.publish("a", ServerSentEvent("x"))
-    assert delivered == [Record(1, "a", ServerSentEvent("x"))]
+    assert sink.told[1:] == [("deliver", Record(1, "a", ServerSentEvent("x")))]
 
 
 def test_a_hub_is_made_outside_of_an_event_loop_and_opened_inside():
@@ -124,9 +124,9 @@ def test_a_hub_is_made_outside_of_an_event_loop_and_opened_inside():
 async def test_a_hub_whose_engine_takes_its_time_to_close_accepts_nothing_more():
     class Slow(MemoryEngine):
         @asynccontextmanager
-        async def open(self, deliver):
-            async with super().open(deliver) as start:
-                yield start
+        async def open(self, sink):
+            async with super().open(sink):
+                yield
                 await anyio.sleep(10)
 
     async def publish():
@@ -206,9 +206,9 @@ async def test_what_comes_after_the_close_is_not_read():
 
     class Closing(Archive):
         @asynccontextmanager
-        async def open(self, deliver):
-            async with super().open(deliver) as start:
-                yield start
+        async def open(self, sink):
+            async with super().open(sink):
+                yield
                 self.publish_now("a", ServerSentEvent("late"))
                 await anyio.sleep(1)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import pickle
 import threading
 from functools import partial
 
@@ -13,23 +14,26 @@ import pytest
 from stepping import Steps, counted
 from trio_sse import (
     MemoryEngine,
+    PublishError,
     ServerSentEvent,
     open_hub,
 )
 from trio_sse._runtime import current_runtime
 
-from .kit import Held, enter_and_read_into, publish_all, raises, seen, take
+from .kit import (
+    Held,
+    Inbox,
+    Late,
+    Refusing,
+    position_of,
+    publish_all,
+    raises,
+    seen,
+    take,
+    take_all,
+)
 
 pytestmark = pytest.mark.anyio
-
-
-class Refusing(MemoryEngine):
-    """Accepts no event that is bad."""
-
-    async def publish(self, topic, event):
-        if event.data == "bad":
-            raise LookupError("the store is away")
-        return await super().publish(topic, event)
 
 
 async def test_publish_returns_the_id_of_the_event():
@@ -242,76 +246,6 @@ async def test_a_thousand_events_are_accepted_without_waiting_by_default():
     assert hub.statistics().published == 1000
 
 
-async def test_what_is_in_the_outbox_is_published_when_the_block_is_left():
-    received = []
-    async with anyio.create_task_group() as group:
-        async with open_hub() as hub:
-            group.start_soon(enter_and_read_into, received, hub.subscribe("a"))
-            await anyio.sleep(1)
-            for n in range(100):
-                hub.publish_nowait("a", n)
-    assert received == ["<ready>", *map(str, range(100))]
-    assert hub.statistics().outbox_length == 0
-
-
-async def test_an_engine_that_is_slow_holds_the_end_of_the_block():
-    engine = Held("1")
-    async with anyio.create_task_group() as group:
-        async with open_hub(engine=engine) as hub:
-            hub.publish_nowait("a", "1")
-            hub.publish_nowait("a", "2")
-
-            @group.start_soon
-            async def later():
-                await anyio.sleep(5)
-                with raises("ClosedResourceError"):
-                    hub.publish_nowait("a", "the outbox is closed")
-                engine.let_go("1")
-
-            began = anyio.current_time()
-        assert anyio.current_time() == began + 5
-    assert engine.asked == ["1", "2"]
-
-
-async def test_a_block_that_is_cancelled_discards_the_outbox_and_nobody_waits_for_it():
-    engine, over = Held("1"), anyio.Event()
-
-    async def publish():
-        try:
-            await hub.publish("a", "3")
-        except current_runtime().ClosedResourceError:
-            pass
-        over.set()
-
-    async with anyio.create_task_group() as group:
-        with anyio.move_on_after(5) as scope:
-            async with open_hub(engine=engine) as hub:
-                hub.publish_nowait("a", "1")
-                hub.publish_nowait("a", "2")
-                group.start_soon(publish)
-                await anyio.sleep_forever()
-        assert scope.cancelled_caught
-        with anyio.fail_after(1):
-            await over.wait()
-    assert "2" not in engine.asked
-    assert hub.statistics().outbox_length == 0
-    for publish_now in (hub.publish_nowait, hub.publish_from_thread):
-        with raises("ClosedResourceError"):
-            publish_now("a", "4")
-
-
-async def test_clean_up_of_a_block_that_is_cancelled_is_told_that_nobody_empties_the_outbox():
-    with anyio.move_on_after(1):
-        async with open_hub() as hub:
-            try:
-                await anyio.sleep_forever()
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await anyio.sleep(1)
-                    with raises("ClosedResourceError"):
-                        hub.publish_nowait("a", "x")
-
-
 async def test_an_error_of_the_engine_in_the_outbox_is_logged_and_what_follows_is_published(caplog):
     async with open_hub(engine=Refusing()) as hub, hub.subscribe("a") as subscription:
         for item in ("1", "bad", "2"):
@@ -331,6 +265,231 @@ async def test_an_error_of_the_engine_reaches_who_publishes():
         with pytest.raises(LookupError, match="the store is away"):
             await hub.publish("a", "bad")
         assert (await hub.publish("a", "good")).endswith("-1")
+
+
+class Batching(Refusing):
+    """Takes three at once, and notes what it was given."""
+
+    max_batch = 3
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    async def publish_all(self, events):
+        self.batches.append([event.data for _, event in events])
+        return await super().publish_all(events)
+
+
+async def test_an_engine_is_given_as_many_at_once_as_it_takes_in_order():
+    engine = Batching()
+    async with open_hub(engine=engine) as hub, hub.subscribe("a", "b") as reader:
+        for n in range(8):
+            hub.publish_nowait("ab"[n % 2], n)
+        assert await take(reader, 9) == ["<ready>", *map(str, range(8))]
+        hub.publish_nowait("a", "alone")
+        await hub.publish("a", "by itself")
+        assert await take(reader, 2) == ["alone", "by itself"]
+    assert engine.batches == [[*"012"], [*"345"], [*"67"], ["alone"]]
+
+
+async def test_an_engine_takes_one_at_once_unless_it_says_so():
+    class OneByOne(Batching):
+        max_batch = MemoryEngine.max_batch
+
+    engine = OneByOne()
+    async with open_hub(engine=engine) as hub:
+        for n in range(3):
+            hub.publish_nowait("a", n)
+    assert engine.batches == [["0"], ["1"], ["2"]]
+
+
+async def test_of_a_batch_one_that_is_refused_does_not_stop_the_others(caplog):
+    engine = Batching()
+    async with open_hub(engine=engine) as hub, hub.subscribe("a", "b") as reader:
+        for topic, item in [("a", "1"), ("b", "bad"), ("a", "2"), ("a", "3")]:
+            hub.publish_nowait(topic, item)
+        assert await take(reader, 4) == ["<ready>", "1", "2", "3"]
+        assert hub.statistics().failed == 1
+    assert engine.batches == [["1", "bad", "2"], ["3"]]
+    assert [record.message for record in caplog.records] == [
+        "an event for topic 'b' could not be published"
+    ]
+
+
+async def test_an_engine_that_refuses_a_batch_as_a_whole_is_given_the_next(caplog):
+    class Whole(Batching):
+        async def publish_all(self, events):
+            results = await super().publish_all(events)
+            return [self.whole(result) for result in results]
+
+        def whole(self, result):
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+    async with open_hub(engine=Whole()) as hub, hub.subscribe("a") as reader:
+        for item in ("bad", "bad", "bad", "1", "2"):
+            hub.publish_nowait("a", item)
+        await hub.publish("a", "3")
+        assert await take(reader, 4) == ["<ready>", "1", "2", "3"]
+        assert (hub.statistics().failed, hub.statistics().outbox_length) == (3, 0)
+    assert caplog.text.count("LookupError: the store is away") == 3
+
+
+async def test_a_batch_is_in_the_outbox_until_it_is_published():
+    class Slow(Batching):
+        async def publish_all(self, events):
+            await anyio.sleep(10)
+            return await super().publish_all(events)
+
+    async with open_hub(engine=Slow(), outbox_size=4) as hub:
+        for n in range(4):
+            hub.publish_nowait("a", n)
+        await anyio.sleep(5)
+        assert hub.statistics().outbox_length == 4
+        with raises("WouldBlock"):
+            hub.publish_nowait("a", "too much")
+        await anyio.sleep(10)
+        assert hub.statistics().outbox_length == 1
+        await anyio.sleep(10)
+        assert (hub.statistics().outbox_length, hub.statistics().published) == (0, 4)
+
+
+async def test_an_engine_publishes_one_after_the_other_what_nobody_waits_for_by_default():
+    engine, sink = Refusing(), Inbox()
+    async with engine.open(sink):
+        events = [(topic, ServerSentEvent(text)) for topic, text in ["a1", "b2"]]
+        bad = ("a", ServerSentEvent("bad"))
+        first, error, second = await engine.publish_all([events[0], bad, events[1]])
+        assert (first, second) == (1, 2)
+        assert isinstance(error, LookupError)
+        assert await engine.publish_all([]) == []
+    assert [told[1][1:] for told in sink.told[1:]] == events
+
+
+class Impatient(Held):
+    publish_timeout = 3
+
+
+async def test_a_publish_waits_for_the_outbox_as_long_as_the_engine_has_and_no_longer():
+    engine = Impatient("1")
+    async with open_hub(engine=engine) as hub:
+        hub.publish_nowait("a", "1")
+        for _ in range(2):
+            began = anyio.current_time()
+            with pytest.raises(PublishError, match="was not published within 3 s") as caught:
+                await hub.publish("a", "2")
+            assert caught.value.outcome == "not_sent"
+            assert anyio.current_time() == began + 3
+        engine.let_go("1")
+        await hub.publish("a", "3")
+        assert engine.asked == ["1", "3"]
+
+
+async def test_a_publish_that_gets_its_turn_in_time_is_published():
+    engine = Impatient("1")
+    async with open_hub(engine=engine) as hub, anyio.create_task_group() as group:
+        hub.publish_nowait("a", "1")
+        group.start_soon(hub.publish, "a", "2")
+        await anyio.sleep(2.9)
+        engine.let_go("1")
+        await anyio.sleep(1)
+        assert engine.asked == ["1", "2"]
+
+
+async def test_an_engine_waits_for_the_outbox_without_end_unless_it_says_so():
+    engine = Held("1")
+    async with open_hub(engine=engine) as hub, anyio.create_task_group() as group:
+        hub.publish_nowait("a", "1")
+        group.start_soon(hub.publish, "a", "2")
+        await anyio.sleep(10**6)
+        engine.let_go("1")
+    assert engine.asked == ["1", "2"]
+
+
+async def test_the_time_of_an_engine_to_publish_is_its_own_once_it_is_asked():
+    engine = Impatient("1")
+    async with open_hub(engine=engine) as hub, anyio.create_task_group() as group:
+        group.start_soon(hub.publish, "a", "1")
+        await anyio.sleep(100)
+        engine.let_go("1")
+    assert hub.statistics().published == 1
+
+
+async def test_an_event_is_known_of_when_it_is_accepted_not_only_when_it_is_delivered():
+    """Who subscribes after it does not get it, however late it arrives."""
+    engine = Late()
+    async with open_hub(engine=engine) as hub:
+        before = hub.subscribe("a")
+        id_ = await hub.publish("a", "1")
+        after, resuming = hub.subscribe("a"), hub.subscribe("a", last_event_id=id_)
+        hub.publish_nowait("a", "2")
+        await anyio.sleep(1)
+        last = hub.subscribe("a")
+        async with before, after, resuming, last:
+            assert (await after.receive()).id == id_
+            assert (await resuming.receive()).id == id_
+            assert position_of(await last.receive()) == 2
+            engine.catch_up()
+            await hub.publish("a", "3")
+            engine.catch_up()
+            assert await take_all(before) == ["<ready>", "1", "2", "3"]
+            assert await take_all(after) == ["2", "3"]
+            assert await take_all(resuming) == ["2", "3"]
+            assert await take_all(last) == ["3"]
+        assert hub.statistics().resets == {}
+
+
+async def test_an_engine_is_not_asked_for_what_was_accepted_and_has_not_arrived():
+    class Unasked(Late):
+        async def reaches(self, topics, position):
+            raise AssertionError("it is asked")
+
+    engine = Unasked()
+    async with open_hub(engine=engine) as hub:
+        id_ = await hub.publish("a", "1")
+        async with hub.subscribe("a", last_event_id=id_) as reader:
+            engine.catch_up()
+            assert await take_all(reader) == ["<resumed>"]
+
+
+async def test_who_has_a_gap_goes_on_after_what_was_accepted():
+    engine = Late()
+    async with open_hub(engine=engine, max_events=1) as hub, hub.subscribe("a") as slow:
+        await take(slow, 1)
+        await publish_all(hub, "a", "123")
+        engine.catch_up()
+        await hub.publish("a", "4")
+        engine.lost = 3
+        async with hub.subscribe("a", last_event_id="archive-1") as late:
+            for reader, reason in [(slow, "<lagged>"), (late, "<expired>")]:
+                event = await reader.receive()
+                assert (seen(event), position_of(event)) == (reason, 4)
+            await hub.publish("a", "5")
+            engine.catch_up()
+            engine.lost = 0
+            assert await take_all(slow) == await take_all(late) == ["5"]
+
+
+async def test_events_that_are_accepted_out_of_turn_are_known_to_the_last():
+    """Of two tasks that publish, the second may be answered first."""
+
+    class Turned(Late):
+        async def publish(self, topic, event):
+            position = await super().publish(topic, event)
+            await anyio.sleep(3 - position)
+            return position
+
+    engine = Turned()
+    async with open_hub(engine=engine) as hub:
+        async with anyio.create_task_group() as group:
+            for n in (1, 2):
+                group.start_soon(hub.publish, "a", n)
+        async with hub.subscribe("a") as reader:
+            engine.catch_up()
+            assert position_of(await reader.receive()) == 2
+            assert await take_all(reader) == []
 
 
 async def test_publish_nowait_in_a_thread_names_the_other_method():
@@ -391,3 +550,15 @@ async def test_what_a_thread_has_published_while_the_hub_was_closed_is_published
         for thread in threads:
             thread.join()
         assert hub.statistics().published == len(accepted)
+
+
+@pytest.mark.parametrize("outcome", ["not_sent", "unknown"])
+def test_an_event_that_was_not_published_in_time_says_what_is_known_of_it(outcome):
+    error = PublishError("no answer within 3 s", outcome)
+    copy = pickle.loads(pickle.dumps(error))
+    for each in (error, copy):
+        assert isinstance(each, PublishError)
+        assert str(each) == "no answer within 3 s"
+        assert each.outcome == outcome
+    assert repr(copy) == repr(error)
+    assert outcome in repr(error)

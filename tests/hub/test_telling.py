@@ -9,7 +9,7 @@ from trio_sse import (
     open_hub,
 )
 
-from .kit import Held, Witness, publish_all, read_from, take_all
+from .kit import Held, Refusing, Witness, publish_all, read_from, take_all
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +34,7 @@ async def test_statistics_tell_of_everything():
                 "log_length": 3,
                 "log_bytes": 3 * len("data: 1\r\n\r\n"),
                 "outbox_length": 1,
+                "failed": 0,
                 "published": 5,
                 "delivered": 1,  # a reset is no event, and neither is ready
                 "lagged": 1,
@@ -60,6 +61,17 @@ async def test_statistics_are_of_one_moment_and_cannot_be_changed():
             before.topics = 5
         with pytest.raises(TypeError):
             before.resets["unknown"] = 5
+
+
+async def test_what_was_accepted_without_waiting_and_could_not_be_published_is_counted():
+    async with open_hub(engine=Refusing()) as hub:
+        for item in ("1", "bad", "2", "bad"):
+            hub.publish_nowait("a", item)
+        hub.publish_from_thread("a", "bad")
+        with pytest.raises(LookupError):  # who publishes has heard of it
+            await hub.publish("a", "bad")
+        statistics = hub.statistics()
+        assert (statistics.failed, statistics.published, statistics.outbox_length) == (3, 2, 0)
 
 
 async def test_resets_are_counted_by_their_reason():

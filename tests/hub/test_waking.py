@@ -11,7 +11,7 @@ from trio_sse import (
     open_hub,
 )
 from trio_sse._feed import Feed, Wording
-from trio_sse._history import Bounds, Log
+from trio_sse._history import Bounds
 from trio_sse._instrument import HubObserver
 from trio_sse._runtime import current_runtime
 
@@ -38,8 +38,9 @@ class FakeReader:
 
 def make_feed():
     wording = Wording("\r\n", "ready", "reset", "revoked")
-    feed = Feed(current_runtime(), MemoryEngine(), wording, HubObserver(None))
-    feed.log = Log(Bounds(1000, 10**6, 100))
+    bounds = Bounds(1000, 10**6, 100)
+    feed = Feed(current_runtime(), MemoryEngine(), bounds, wording, HubObserver(None))
+    feed.begin(0)
     return feed
 
 
@@ -64,6 +65,16 @@ async def test_a_reader_that_waits_is_woken_once_for_a_burst():
     feed.wait(reader)
     deliver(feed, *"ab")
     assert (reader.woken, other.woken) == (2, 1)
+
+
+@pytest.mark.parametrize("news", [lambda feed: feed.begin(5), lambda feed: feed.lost(5)])
+async def test_who_waits_is_woken_by_what_is_news_for_everyone_and_waits_no_more(news):
+    feed, readers = make_feed(), [FakeReader("a"), FakeReader("b"), FakeReader("b")]
+    for reader in readers[:2]:
+        feed.wait(reader)
+    news(feed)
+    deliver(feed, *"ab")
+    assert [reader.woken for reader in readers] == [1, 1, 0]
 
 
 async def test_closing_a_feed_stops_each_reader_once():

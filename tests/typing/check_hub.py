@@ -1,8 +1,8 @@
 """The types of hubs, subscriptions and engines, as users meet them."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
@@ -17,8 +17,10 @@ from trio_sse import (
     Instrument,
     JSONServerSentEvent,
     MemoryEngine,
+    PublishError,
     Record,
     ServerSentEvent,
+    Sink,
     Subscription,
     last_event_id,
     open_hub,
@@ -67,6 +69,7 @@ def opening(engine: "MyEngine") -> None:
         max_bytes=1000,
         max_age=0.5,
         outbox_size=10,
+        close_timeout=2.5,
         sep="\n",
         ready="ready",
         reset="reset",
@@ -82,6 +85,7 @@ def opening(engine: "MyEngine") -> None:
     open_hub(max_events=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_hub(max_bytes=1e6)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_hub(max_age=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_hub(close_timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_hub(sep=b"\n")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_hub(ready=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_hub(instrument=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -102,6 +106,17 @@ async def publishing(hub: Hub) -> None:
     id_ = hub.publish_nowait("news", "x")  # type: ignore[func-returns-value]
     assert_type(id_, None)
     await hub.publish_nowait("news", "x")  # type: ignore[func-returns-value, misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+
+async def publishing_in_time(hub: Hub) -> bool:
+    try:
+        await hub.publish("news", "x")
+    except PublishError as error:
+        assert_type(error.outcome, Literal["not_sent", "unknown"])
+        return error.outcome == "unknown"
+    PublishError("no answer", "lost")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PublishError("no answer")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return True
 
 
 def subscribing(hub: Hub) -> None:
@@ -146,6 +161,7 @@ def counting(hub: Hub) -> None:
     assert_type(statistics.log_length, int)
     assert_type(statistics.log_bytes, int)
     assert_type(statistics.outbox_length, int)
+    assert_type(statistics.failed, int)
     assert_type(statistics.published, int)
     assert_type(statistics.delivered, int)
     assert_type(statistics.lagged, int)
@@ -187,9 +203,10 @@ class MyEngine(Engine):
         return "mine"
 
     @asynccontextmanager
-    async def open(self, deliver: Callable[[Record], None], /) -> AsyncGenerator[int]:
-        deliver(Record(1, "news", ServerSentEvent("x")))
-        yield 0
+    async def open(self, sink: Sink, /) -> AsyncGenerator[None]:
+        sink.begin(0)
+        sink.deliver(Record(1, "news", ServerSentEvent("x")))
+        yield
 
     async def publish(self, topic: str, event: ServerSentEvent, /) -> int:
         return 1
@@ -198,6 +215,29 @@ class MyEngine(Engine):
         self, topics: Collection[str], position: int, limit: int, /
     ) -> tuple[list[Record], int] | None:
         return [], position + 1
+
+
+class MyBatches(MyEngine):
+    publish_timeout = 5.0
+    max_batch = 100
+
+    async def publish_all(
+        self, events: Sequence[tuple[str, ServerSentEvent]], /
+    ) -> list[int | Exception]:
+        return [LookupError(topic) for topic, _ in events]
+
+    async def earliest(self) -> int:
+        return 5
+
+
+class MySink:
+    def begin(self, position: int, kept: Iterable[Record] = (), /) -> None: ...
+    def deliver(self, record: Record, /) -> None: ...
+    def lost(self, position: int, /) -> None: ...
+
+
+class DeafSink:
+    def deliver(self, record: Record, /) -> None: ...
 
 
 class WrongEngine(MyEngine):
@@ -216,6 +256,15 @@ async def engines(engine: MyEngine, memory: MemoryEngine) -> None:
     assert_type(await memory.publish("news", ServerSentEvent("x")), int)
     assert_type(await memory.reaches(["news"], 5), bool)
     assert_type(await memory.read(["news"], 5, 1), tuple[Sequence[Record], int] | None)
+    assert_type(await memory.earliest(), int | None)
+    assert_type(
+        await memory.publish_all([("news", ServerSentEvent("x"))]), Sequence[int | Exception]
+    )
+    assert_type((memory.publish_timeout, memory.max_batch), tuple[float, int])
+    async with memory.open(MySink()) as nothing:
+        assert_type(nothing, None)
+    memory.open(DeafSink())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    memory.open(print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(memory.epoch, str)
     assert_type(memory.write_position(5), str)
     assert_type(memory.read_position("5"), int | None)
