@@ -49,10 +49,10 @@ def test_a_close_reason_can_be_pickled_by_its_public_name():
     assert b"trio_sse\n" in pickle.dumps(reason, protocol=0)
 
 
-def test_importing_the_package_imports_no_server_and_no_client():
+def test_importing_the_package_imports_no_server_no_client_and_no_store():
     code = (
         "import sys, trio_sse;"
-        "print(sorted({'hypercorn', 'uvicorn', 'granian', 'httpx', 'h11', 'fastapi'}"
+        "print(sorted({'hypercorn', 'uvicorn', 'granian', 'httpx', 'h11', 'fastapi', 'coredis'}"
         " & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

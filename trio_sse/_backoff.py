@@ -19,3 +19,14 @@ def spread_reconnection_time(milliseconds: int | None) -> int:
 def shorten(seconds: float) -> float:
     """Return a time at random in the last tenth before ``seconds``, never after it."""
     return seconds * random.uniform(0.9, 1)
+
+
+def backoff(failures: int, first: float, most: float) -> float:
+    """Return how many seconds to wait after so many failures in a row: at random, doubled, bounded.
+
+    Args:
+        failures: How many; at least 1.
+        first: The longest time after the first.
+        most: The longest of all.
+    """
+    return random.uniform(0, min(first * 2.0 ** min(failures - 1, 100), most))

@@ -1,6 +1,10 @@
 """An app with a hub, served on trio and on asyncio: what is published comes from the test.
 
-``HUB_MAX_EVENTS`` in the environment says how long the log of the hub is.
+What the environment says:
+
+* ``HUB_MAX_EVENTS``: how long the log of the hub is.
+* ``HUB_REDIS_URL``: where its events are; in memory by default.
+* ``HUB_REDIS_MAX_EVENTS``: how many of them are kept there.
 """
 
 import os
@@ -15,9 +19,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from trio_sse import CloseReason, EventSourceResponse, last_event_id, open_hub
+from trio_sse import CloseReason, Engine, EventSourceResponse, last_event_id, open_hub
 
 LOG = int(os.environ["HUB_MAX_EVENTS"])
+
+# Seconds for which Redis keeps events: tests look at them in the end, however many there are.
+MAX_AGE = 3600.0
 
 reasons: dict[str, list[str]] = {}
 """Why streams have ended, by the key of their subscription."""
@@ -25,8 +32,17 @@ reasons: dict[str, list[str]] = {}
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-    async with open_hub(max_events=LOG) as hub:
+    async with open_hub(engine=make_engine(), max_events=LOG) as hub:
         yield {"hub": hub}
+
+
+def make_engine() -> Engine | None:
+    url = os.environ.get("HUB_REDIS_URL")
+    if url is None:
+        return None
+    from trio_sse.redis import RedisEngine
+
+    return RedisEngine(url, max_events=int(os.environ["HUB_REDIS_MAX_EVENTS"]), max_age=MAX_AGE)
 
 
 async def events(request: Request) -> EventSourceResponse:
@@ -46,6 +62,12 @@ async def publish(request: Request) -> JSONResponse:
     """Publish pairs of a topic and a text, one after the other; the answer is their ids."""
     hub = request.state.hub
     return JSONResponse([await hub.publish(topic, text) for topic, text in await request.json()])
+
+
+async def publish_nowait(request: Request) -> JSONResponse:
+    """Accept a topic and a text."""
+    request.state.hub.publish_nowait(*await request.json())
+    return JSONResponse(None)
 
 
 async def revoke(request: Request) -> JSONResponse:
@@ -73,6 +95,7 @@ app = Starlette(
     routes=[
         Route("/events", events),
         Route("/publish", publish, methods=["POST"]),
+        Route("/publish_nowait", publish_nowait, methods=["POST"]),
         Route("/revoke", revoke, methods=["POST"]),
         Route("/statistics", statistics),
     ],

@@ -2,24 +2,45 @@
 
 What is dispatched to a reader is noted as it comes. Whether that is what it should have
 seen is asked in the end, when the ids of all events are known.
+
+What is random comes from a seed, which is printed. Three environment variables:
+
+* ``RECONNECT_SEED``: the seed; a new one each time by default.
+* ``RECONNECT_CLIENTS``: how many clients come back again and again; 40 by default.
+* ``RECONNECT_EVENTS``: how many events they are to see; 2000 by default.
 """
 
-import json
+import os
+import secrets
 import socket
 import struct
+import time
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import trio
 
 from trio_sse import EventStreamDecoder, MessageEvent
 
-from .wire import EVENT_END, READ_SIZE, Address, Http1
+from .hub_server import ask, next_event, publish, subscribe
+from .wire import EVENT_END, READ_SIZE, Address, Http1, TruncatedError
+
+SEED = os.environ.get("RECONNECT_SEED") or secrets.token_hex(4)
+CLIENTS = int(os.environ.get("RECONNECT_CLIENTS", "40"))
+EVENTS = int(os.environ.get("RECONNECT_EVENTS", "2000"))
+
+# A client stays for so many seconds, and away for so many events, at most: the more clients
+# there are, the longer, so that not all that the server does is to greet them.
+PATIENCE = CLIENTS / 40
+AWAY = CLIENTS // 2
+
+# Seconds that all of them may take to see everything; waited out only by a test that fails.
+LIMIT = 60 + EVENTS / 50
 
 TOPICS = tuple("abcdefgh")
 
@@ -36,7 +57,11 @@ FAR = 30_000
 # How a reader can be cut; each of them happens.
 CUTS = ("before the first event", "after the first event", "in mid-event", "by RST", "by FIN")
 
+# What happens to a reader, or a publisher, whose server is killed.
+KILLED = (OSError, EOFError, TruncatedError, trio.BrokenResourceError)
+
 Plan = Sequence[tuple[str, str]]
+Position = tuple[int, ...]
 
 
 def make_plan(random: Random, count: int) -> Plan:
@@ -48,45 +73,96 @@ def make_plan(random: Random, count: int) -> Plan:
     ]
 
 
-def position_of(event_id: str) -> int:
-    return int(event_id.rpartition("-")[2])
+def number_of(data: str) -> int:
+    """Return the number that a text of a plan begins with."""
+    return int(data.partition("\n")[0])
+
+
+def position_of(event_id: str) -> Position:
+    """Return what orders ids: what is in them after the epoch, of one part or of several."""
+    return tuple(map(int, event_id.split("-")[1:]))
 
 
 class Publisher:
-    """Has a plan published, in bursts.
+    """Has a plan published, in bursts, by as many at once as there are servers.
 
     Args:
-        address: The server.
+        addresses: The servers. Whoever kills one removes it before.
         plan: What to publish.
-        random: For how much at once, and when.
+        random: For how much at once, when, and where.
     """
 
-    def __init__(self, address: Address, plan: Plan, random: Random) -> None:
+    def __init__(self, addresses: Sequence[Address], plan: Plan, random: Random) -> None:
         self.plan = plan
-        self.positions: list[int] = []
-        """Of the events that are published, in the order of the plan."""
-        self._address = address
+        self.ids: dict[int, str] = {}
+        """Of the events that are published, by their number in the plan."""
+        self.doubtful: set[int] = set()
+        """The numbers of those whose server was killed before it had answered."""
+        self.asked = 0
+        """How many events a server was asked to publish."""
+        self._addresses = addresses
         self._random = random
+        self._asking: list[Address] = []
         self._progress = trio.Event()
 
+    @property
+    def done(self) -> int:
+        """How many events are published, or in doubt."""
+        return len(self.ids) + len(self.doubtful)
+
+    @property
+    def finished(self) -> bool:
+        return self.done == len(self.plan)
+
+    def in_order(self) -> list[tuple[Position, int]]:
+        """Return positions of events, with their numbers in the plan, in order."""
+        return sorted((position_of(event_id), number) for number, event_id in self.ids.items())
+
     async def run(self) -> None:
-        while (start := len(self.positions)) < len(self.plan):
-            burst = self.plan[start : start + self._random.randint(1, BURST)]
-            self.positions += await trio.to_thread.run_sync(self._publish, burst)
-            self._progress.set()
-            self._progress = trio.Event()
-            await trio.sleep(self._random.uniform(0, PAUSE))
+        async with trio.open_nursery() as nursery:
+            for _ in self._addresses:
+                nursery.start_soon(self._publish_bursts)
 
     async def wait_for(self, count: int) -> None:
         """Wait until so many more events are published, or there are no more."""
-        enough = min(len(self.positions) + count, len(self.plan))
-        while len(self.positions) < enough:
+        await self.wait_until(self.done + count)
+
+    async def wait_until(self, count: int) -> None:
+        """Wait until so many events are published, or there are no more."""
+        while self.done < min(count, len(self.plan)):
             await self._progress.wait()
 
-    def _publish(self, burst: Plan) -> list[int]:
-        with Http1(self._address) as client:
-            client.request("/publish", "POST", json.dumps(burst).encode())
-            return [position_of(event_id) for event_id in json.loads(client.read_rest())]
+    async def wait_until_asking(self, address: Address) -> None:
+        """Wait until a server is being asked to publish something."""
+        while address not in self._asking:
+            await self._progress.wait()
+
+    async def _publish_bursts(self) -> None:
+        while self.asked < len(self.plan):
+            numbers = range(len(self.plan))[self.asked :][: self._random.randint(1, BURST)]
+            self.asked = numbers.stop
+            await self._publish(numbers)
+            await trio.sleep(self._random.uniform(0, PAUSE))
+
+    async def _publish(self, numbers: range) -> None:
+        address = self._random.choice(self._addresses)
+        burst = [self.plan[number] for number in numbers]
+        self._asking.append(address)
+        self._note_progress()
+        try:
+            ids = await trio.to_thread.run_sync(publish, address, *burst)
+        except KILLED:
+            if address in self._addresses:
+                raise
+            self.doubtful.update(numbers)
+        else:
+            self.ids.update(zip(numbers, ids, strict=True))
+        self._asking.remove(address)
+        self._note_progress()
+
+    def _note_progress(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()
 
 
 class Response:
@@ -109,7 +185,8 @@ class Response:
         return self._tail != EVENT_END
 
     def receive_data(self, data: bytes) -> list[MessageEvent]:
-        assert data, "the server has ended the stream"
+        if not data:
+            raise EOFError("the server has ended the stream")
         self._http.receive_data(data)
         events = self._decoder.receive_data(self._body())
         self.count += len(events)
@@ -124,73 +201,122 @@ class Response:
         return body
 
 
+class Seen(NamedTuple):
+    """An event that was dispatched to a reader."""
+
+    number: int
+    id: str
+
+
+class Gap(NamedTuple):
+    """A gap that a reader was told of."""
+
+    reason: str
+    id: str
+    """From where it goes on."""
+    shown: str
+    """The last id that it had."""
+    asked: int
+    """How many events had been asked to be published."""
+
+
 class Reader:
     """A client of some topics.
 
     Args:
-        address: The server.
+        addresses: The servers. Whoever kills one removes it before.
         publisher: Publishes what it must see.
-        random: For its topics, and for when and how it is cut.
+        random: For its topics, for when and how it is cut, and where it comes back.
         last_event_id: Where it begins.
         away: How many events are published while it is away, at most.
-        patience: For how many seconds it stays connected, at most.
     """
 
     def __init__(
         self,
-        address: Address,
+        addresses: Sequence[Address],
         publisher: Publisher,
         random: Random,
         last_event_id: str,
         away: int,
-        patience: float,
     ) -> None:
         self.topics = random.sample(TOPICS, random.randint(1, len(TOPICS) // 2))
         self.counts: Counter[str] = Counter()
         """Its connections, and how they were cut."""
-        self.gaps: Counter[str] = Counter()
-        """The reasons for those that it was told of."""
-        self._seen: list[tuple[str, int]] = []
-        self._address = address
+        self.seen: list[Seen | Gap] = []
+        """What was dispatched to it."""
+        self._addresses = addresses
         self._publisher = publisher
         self._random = random
         self._last_event_id = last_event_id
         self._away = away
-        self._patience = patience
-        self._wanted = [n for n, (topic, _) in enumerate(publisher.plan) if topic in self.topics]
 
     @property
     def over(self) -> bool:
         """Whether there is nothing more for it to see."""
-        positions, last = self._publisher.positions, self._wanted[-1]
-        return last < len(positions) and positions[last] <= position_of(self._last_event_id)
+        if not self._publisher.finished:
+            return False
+        return position_of(self._last_event_id) >= max(
+            position_of(event_id)
+            for number, event_id in self._publisher.ids.items()
+            if self.wants(number)
+        )
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Those that it was told of."""
+        return [seen for seen in self.seen if isinstance(seen, Gap)]
+
+    def wants(self, number: int) -> bool:
+        """Whether an event of the plan has one of its topics."""
+        return self._publisher.plan[number][0] in self.topics
 
     async def run(self) -> None:
         while not self.over:
-            response = self._ask()
-            async with await trio.open_tcp_stream(*self._address) as stream:
-                await stream.send_all(response.request)
-                with trio.move_on_after(self._random.uniform(0, self._patience)):
-                    await self._read(stream, response)
-                await self._cut(stream, response)
+            address = self._random.choice(self._addresses)
+            try:
+                await self._visit(address)
+            except KILLED:
+                if address in self._addresses:
+                    raise
+                self.counts["by the end of the server"] += 1
             await self._publisher.wait_for(self._random.randint(0, self._away))
 
-    def check(self, log: int) -> None:
+    def check(self, log: int, *, by_topic: bool = True) -> None:
         """See that it was shown each event once, in order, or told of the gap instead.
 
         Args:
-            log: How many events the hub keeps; no other is in a gap.
+            log: How many events are kept; no other is in a gap.
+            by_topic: Whether that is known for each topic. If not, who has missed an event
+                that is not kept may be told of a gap, whatever its topic is.
         """
-        positions, missing = self._publisher.positions, deque(self._wanted)
-        for kind, value in self._seen:
-            if kind == "event":
-                assert value == missing.popleft()
+        published = self._publisher.in_order()
+        positions = [position for position, _ in published]
+        # Of what is doubtful, something may be in the end that it did not wait for.
+        end = bisect_right(positions, position_of(self._last_event_id))
+        missing = deque(n for n in range(end) if self.wants(published[n][1]))
+        for seen in self.seen:
+            if isinstance(seen, Seen):
+                number = published[missing.popleft()][1]
+                assert seen == (number, self._publisher.ids[number])
                 continue
-            published = bisect_right(positions, value)
-            assert missing and missing[0] < published - log, "there is no gap"  # noqa: PT018
-            while missing and missing[0] < published:
+            after = bisect_right(positions, position_of(seen.id))
+            assert missing and missing[0] < after, "there is no gap"  # noqa: PT018
+            if by_topic:
+                assert missing[0] < after - log, "what is missing is kept"
+            else:
+                shown = bisect_right(positions, position_of(seen.shown))
+                assert shown < seen.asked - log, "all that it had not seen is kept"
+            while missing and missing[0] < after:
                 missing.popleft()
         assert not missing
+
+    async def _visit(self, address: Address) -> None:
+        response = self._ask()
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(response.request)
+            with trio.move_on_after(self._random.uniform(0, PATIENCE)):
+                await self._read(stream, response)
+            await self._cut(stream, response)
 
     def _ask(self) -> Response:
         """Show the last id in the header, as a browser does, or in the query, as a page does."""
@@ -206,22 +332,26 @@ class Reader:
         bytes_left = self._random.choice((0, some, some, inf))  # with inf it catches up
         enough = self._random.choice((1, inf, inf, inf))
         while bytes_left and response.count < enough:
-            data = await stream.receive_some(min(bytes_left, READ_SIZE))
-            bytes_left -= len(data)
-            shown = self._last_event_id
-            for event in response.receive_data(data):
-                self._note(event, shown)
+            bytes_left -= await self._receive(stream, response, min(bytes_left, READ_SIZE))
+
+    async def _receive(self, stream: trio.SocketStream, response: Response, size: float) -> int:
+        data = await stream.receive_some(int(size))
+        shown = self._last_event_id
+        for event in response.receive_data(data):
+            self._note(event, shown)
+        return len(data)
 
     def _note(self, event: MessageEvent, shown: str) -> None:
         if event.type == "ready":
             assert (event.last_event_id, event.json()) == (shown, {"resumed": True})
         elif event.type == "reset":
-            self._seen.append(("gap", position_of(event.last_event_id)))
-            self.gaps[event.json()["reason"]] += 1
+            reason = event.json()["reason"]
+            asked = self._publisher.asked
+            self.seen.append(Gap(reason, event.last_event_id, self._last_event_id, asked))
         else:
-            number = int(event.data.partition("\n")[0])
+            number = number_of(event.data)
             assert event.data == self._publisher.plan[number][1]
-            self._seen.append(("event", number))
+            self.seen.append(Seen(number, event.last_event_id))
         self._last_event_id = event.last_event_id
 
     async def _cut(self, stream: trio.SocketStream, response: Response) -> None:
@@ -235,3 +365,107 @@ class Reader:
         self.counts["in mid-event"] += response.in_mid_event
         self.counts["before the first event"] += response.count == 0
         self.counts["after the first event"] += response.count == 1
+
+
+class SteadyReader(Reader):
+    """A client that connects once, and stays until it has seen everything."""
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stay, nursery.cancel_scope)
+            await self._publisher.wait_until(len(self._publisher.plan))
+            self._leave_if_over(nursery.cancel_scope)
+
+    async def _stay(self, scope: trio.CancelScope) -> None:
+        response = self._ask()
+        async with await trio.open_tcp_stream(*self._addresses[0]) as stream:
+            await stream.send_all(response.request)
+            while True:
+                await self._receive(stream, response, READ_SIZE)
+                self._leave_if_over(scope)
+
+    def _leave_if_over(self, scope: trio.CancelScope) -> None:
+        if self.over:
+            scope.cancel()
+
+
+class Crowd:
+    """A publisher and many readers, who see all that is published while anything happens.
+
+    Args:
+        addresses: The servers. Whoever kills one removes it before.
+        away: How many events are published while a reader is away, at most.
+        clients: How many readers come back again and again.
+        steady: How many there are, for each server, that are never cut.
+    """
+
+    def __init__(
+        self,
+        addresses: list[Address],
+        away: int = AWAY,
+        *,
+        clients: int = CLIENTS,
+        steady: int = 0,
+    ) -> None:
+        print(f"RECONNECT_SEED={SEED}")
+        self.random = random = Random(SEED)
+        self.addresses = addresses
+        self.publisher = Publisher(addresses, make_plan(random, EVENTS), random)
+        beginning = find_end(addresses[0])
+
+        def make_reader(kind: type[Reader], addresses: list[Address]) -> Reader:
+            return kind(addresses, self.publisher, Random(random.random()), beginning, away)
+
+        self.readers = [make_reader(Reader, addresses) for _ in range(clients)]
+        self.steady = [
+            make_reader(SteadyReader, [address]) for address in addresses for _ in range(steady)
+        ]
+
+    @property
+    def everyone(self) -> list[Reader]:
+        return [*self.readers, *self.steady]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often what was done to those who are cut."""
+        return sum((reader.counts for reader in self.readers), Counter())
+
+    @property
+    def gaps(self) -> Counter[str]:
+        """The reasons for those that were told of."""
+        return Counter(gap.reason for reader in self.everyone for gap in reader.gaps)
+
+    def run(self, *happenings: Callable[[], Awaitable[object]]) -> None:
+        """Publish everything, and let readers come back until they have seen it.
+
+        Args:
+            happenings: What else is to happen meanwhile.
+        """
+        started = time.monotonic()
+
+        async def run() -> None:
+            with trio.fail_after(LIMIT):
+                async with trio.open_nursery() as nursery:
+                    for each in (self.publisher, *self.everyone):
+                        nursery.start_soon(each.run)
+                    for happening in happenings:
+                        nursery.start_soon(happening)
+
+        trio.run(run)
+        took = time.monotonic() - started
+        print(f"{took:.1f} s, {dict(self.counts)}, gaps: {dict(self.gaps)}")
+        for address in self.addresses:
+            used = ask(address, "/statistics")
+            print(f"server: {used['cpu']:.1f} s of CPU, {used['peak'] / 2**20:.0f} MiB at most")
+
+    def check(self, log: int, *, by_topic: bool = True) -> None:
+        """See that each reader was shown what it should be: see `Reader.check`."""
+        for reader in self.everyone:
+            reader.check(log, by_topic=by_topic)
+
+
+def find_end(address: Address) -> str:
+    """Return the id of what is the last now."""
+    with Http1(address) as client:
+        subscribe(client, "nothing is published here")
+        return next_event(client).last_event_id

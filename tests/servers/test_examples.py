@@ -1,21 +1,25 @@
 """Every example, run as its docstring says, with all warnings turned into errors."""
 
 import json
+import os
 import re
 import runpy
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from redis_server import RedisServer, free_port
 from trio_sse import EventStreamDecoder, MessageEvent, open_hub
 
 from .process import LISTENING, ROOT, Process
-from .wire import Address, Http1
+from .wire import Address, Http1, TruncatedError
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
@@ -32,6 +36,7 @@ STREAMS = {
     "broadcast": "/events",
     "resume": "/events",
     "jobs": "/jobs/{id}",
+    "many_workers": "/events",
 }
 
 # What the examples say of themselves once a browser can be pointed at them.
@@ -66,8 +71,16 @@ class EventSource(Http1):
 
 @contextmanager
 def serving(example: str) -> Iterator[tuple[Process, Address]]:
-    """Run an example on a free port."""
-    with Process(*STRICT, f"examples/{example}.py", environment={"PORT": "0"}) as process:
+    """Run an example on a free port, with a Redis if it needs one."""
+    environment = {"PORT": "0"}
+    with ExitStack() as stack:
+        if example == "many_workers":
+            pytest.importorskip("coredis")
+            directory = stack.enter_context(TemporaryDirectory())
+            environment["REDIS_URL"] = stack.enter_context(RedisServer(Path(directory))).url
+        process = stack.enter_context(
+            Process(*STRICT, f"examples/{example}.py", environment=environment)
+        )
         yield process, process.address(HELLO_PAGE if example == "hello" else LISTENING)
 
 
@@ -297,3 +310,65 @@ def test_a_job_is_forgotten_a_minute_after_its_end() -> None:
         assert (*jobs, *last_ids) == ()
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+def say(address: Address, text: str) -> str:
+    """Say something to any of the workers, and return the number of the one that heard it."""
+    with Http1(address) as client:
+        client.request("/say", "POST", text.encode())
+        client.read_rest()
+        return client.headers["worker"]
+
+
+def test_what_is_said_to_one_of_many_workers_is_heard_at_the_others_in_one_order() -> None:
+    with serving("many_workers") as (_, address), ExitStack() as stack:
+        listening: dict[str, EventSource] = {}
+        while len(listening) < 2:
+            client = stack.enter_context(EventSource(address))
+            client.request("/events")
+            assert client.read_message().type == "ready"
+            listening[client.headers["worker"]] = client
+        asked = set()
+        while len(asked) < 2:
+            asked.add(say(address, str(len(asked))))
+        say(address, "the end")
+        heard = []
+        for client in listening.values():
+            messages = [client.read_message()]
+            while not messages[-1].data.startswith("the end"):
+                messages.append(client.read_message())
+            heard.append(messages)
+        assert asked == {*listening}
+        assert heard[0] == heard[1]
+
+
+def test_a_client_of_a_worker_that_is_killed_goes_on_at_another_and_misses_nothing() -> None:
+    with serving("many_workers") as (process, address), EventSource(address) as client:
+        client.request("/events")
+        client.read_message()
+        say(address, "before")
+        last = client.read_message()
+        killed = client.headers["worker"]
+        os.kill(int(killed), signal.SIGKILL)
+        with pytest.raises((TruncatedError, ConnectionResetError)):
+            client.read_rest()
+        for n in range(3):
+            assert say(address, str(n)) != killed
+        with EventSource(address) as again:
+            again.resume("/events", last.last_event_id)
+            assert again.headers["worker"] != killed
+            heard = [again.read_message().data.split(" ")[0] for _ in range(4)]
+        assert heard == ['{"resumed":true}', "0", "1", "2"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_many_workers_says_what_to_start_when_there_is_no_redis() -> None:
+    pytest.importorskip("coredis")
+    port = free_port()
+    environment = {"PORT": "0", "REDIS_URL": f"redis://127.0.0.1:{port}"}
+    with Process(*STRICT, "examples/many_workers.py", environment=environment) as process:
+        assert process.wait() == 1
+    assert f"127.0.0.1:{port}" in process.stderr
+    assert "redis-server" in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr

@@ -1,51 +1,27 @@
 """A hub on real servers: whoever is cut off and comes back has missed nothing.
 
-What is random comes from a seed, which is printed. Three environment variables:
-
-* ``RECONNECT_SEED``: the seed; a new one each time by default.
-* ``RECONNECT_CLIENTS``: how many clients come back again and again; 40 by default.
-* ``RECONNECT_EVENTS``: how many events they are to see; 2000 by default.
+What is random, and how much of it there is, comes from the environment: see `reconnecting`.
 """
 
-import json
-import os
-import secrets
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from random import Random
+from contextlib import ExitStack
 from signal import SIGTERM
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-import trio
 
 from hostile.clients import NeverReads
 from hostile.kinds import until
 from trio_sse import EventStreamDecoder, MessageEvent
 
-from .process import TESTS, Process
-from .reconnecting import CUTS, Publisher, Reader, make_plan
+from .hub_server import HYPERCORN, UVICORN, ask, next_event, publish, serving, subscribe
+from .reconnecting import AWAY, CUTS, EVENTS, Crowd
 from .wire import Address, Http1
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
-
-SEED = os.environ.get("RECONNECT_SEED") or secrets.token_hex(4)
-CLIENTS = int(os.environ.get("RECONNECT_CLIENTS", "40"))
-EVENTS = int(os.environ.get("RECONNECT_EVENTS", "2000"))
-
-# A client stays for so many seconds, and away for so many events, at most: the more clients
-# there are, the longer, so that not all that the server does is to greet them.
-PATIENCE = CLIENTS / 40
-AWAY = CLIENTS // 2
-
-# Seconds that all of them may take to see everything; waited out only by a test that fails.
-LIMIT = 60 + EVENTS / 50
 
 # How many events the hub keeps: all; and so few that it is soon too late to come back.
 LOG = EVENTS
@@ -60,98 +36,37 @@ LARGE_COUNT = 100
 
 SUBSCRIBERS = 50
 
-HYPERCORN = ("-m", "hypercorn", "--bind", "127.0.0.1:0", "servers.hub_app:app", "-k", "trio")
-UVICORN = ("-m", "uvicorn", "--port", "0", "servers.hub_app:app")
-
-
-@contextmanager
-def serving(
-    command: tuple[str, ...] = HYPERCORN, *, log: int = LOG
-) -> Iterator[tuple[Process, Address]]:
-    environment = {"HUB_MAX_EVENTS": str(log)}
-    with Process(*command, directory=TESTS, environment=environment) as process:
-        yield process, process.address()
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    with serving() as (_, address):
+    with serving(log=LOG) as (_, address):
         yield address
 
 
-def ask(address: Address, path: str, method: str = "GET", body: object = None) -> Any:
-    """Make a request on a connection of its own; the answer is JSON."""
-    with Http1(address) as client:
-        client.request(path, method, json.dumps(body).encode())
-        return json.loads(client.read_rest())
-
-
-def publish(address: Address, *events: tuple[str, str]) -> list[str]:
-    ids: list[str] = ask(address, "/publish", "POST", events)
-    return ids
-
-
-def subscribe(client: Http1, *topics: str, **query: str) -> None:
-    client.request(f"/events?{urlencode({'topic': topics, **query}, doseq=True)}")
-
-
-def next_event(client: Http1) -> MessageEvent:
-    [event] = EventStreamDecoder().receive_data(client.read_event())
-    return event
-
-
-def reconnect_at_random(address: Address, log: int, away: int) -> tuple[Counter[str], Counter[str]]:
+def reconnect_at_random(address: Address, log: int, away: int) -> Crowd:
     """Let clients be cut and come back until they have seen everything; check what they saw.
 
     Args:
         address: The server.
         log: How many events its hub keeps.
         away: How many events are published while a client is away, at most.
-
-    Returns:
-        How often what was done, and the reasons for gaps.
     """
-    print(f"RECONNECT_SEED={SEED}")
-    random = Random(SEED)
-    started = time.monotonic()
-    publisher = Publisher(address, make_plan(random, EVENTS), random)
-    with Http1(address) as client:
-        subscribe(client, "nothing is published here")
-        beginning = next_event(client).last_event_id
-    readers = [
-        Reader(address, publisher, Random(random.random()), beginning, away, PATIENCE)
-        for _ in range(CLIENTS)
-    ]
-
-    async def run() -> None:
-        with trio.fail_after(LIMIT):
-            async with trio.open_nursery() as nursery:
-                for each in (publisher, *readers):
-                    nursery.start_soon(each.run)
-
-    trio.run(run)
-    for reader in readers:
-        reader.check(log)
-    counts: Counter[str] = sum((reader.counts for reader in readers), Counter())
-    gaps: Counter[str] = sum((reader.gaps for reader in readers), Counter())
-    used = ask(address, "/statistics")
-    print(f"{time.monotonic() - started:.1f} s, {dict(counts)}, gaps: {dict(gaps)}")
-    print(f"server: {used['cpu']:.1f} s of CPU, {used['peak'] / 2**20:.0f} MiB at most")
-    return counts, gaps
+    crowd = Crowd([address], away)
+    crowd.run()
+    crowd.check(log)
+    assert all(crowd.counts[cut] for cut in CUTS)
+    return crowd
 
 
 def test_clients_that_are_cut_at_any_moment_see_each_event_once_and_in_order() -> None:
-    with serving() as (process, address):
-        counts, gaps = reconnect_at_random(address, LOG, AWAY)
-        assert all(counts[cut] for cut in CUTS)
-        assert not gaps
+    with serving(log=LOG) as (process, address):
+        assert not reconnect_at_random(address, LOG, AWAY).gaps
     assert process.complaints() == []
 
 
 def test_clients_that_are_away_for_too_long_are_told_so_and_miss_nothing_from_there_on() -> None:
     with serving(log=SHORT_LOG) as (process, address):
-        counts, gaps = reconnect_at_random(address, SHORT_LOG, 3 * SHORT_LOG)
-        assert all(counts[cut] for cut in CUTS)
+        gaps = reconnect_at_random(address, SHORT_LOG, 3 * SHORT_LOG).gaps
         assert gaps["expired"]
         assert gaps.keys() <= {"expired", "lagged"}
     assert process.complaints() == []
@@ -186,7 +101,7 @@ def test_the_id_of_an_event_of_somebody_else_grants_nothing(address: Address) ->
 def test_revoke_ends_the_streams_of_those_who_read_and_of_those_who_do_not(
     command: tuple[str, ...],
 ) -> None:
-    with serving(command) as (process, address), Http1(address) as client:
+    with serving(command, log=LOG) as (process, address), Http1(address) as client:
         with NeverReads(address, "/events?topic=flood&key=user"):
             subscribe(client, "news", key="user")
             ready = next_event(client)
@@ -221,7 +136,7 @@ def reasons(address: Address, key: str) -> list[str]:
 
 
 def test_sigterm_ends_every_stream_whole_after_what_was_published() -> None:
-    with serving() as (process, address), ExitStack() as stack:
+    with serving(log=LOG) as (process, address), ExitStack() as stack:
         clients = [stack.enter_context(Http1(address)) for _ in range(SUBSCRIBERS)]
         for client in clients:
             subscribe(client, "news")

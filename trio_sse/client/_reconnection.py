@@ -1,6 +1,5 @@
 """When to connect again: WHATWG HTML, section 9.2.3, and RFC 9110, section 10.2.3."""
 
-import random
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from math import inf
 
 from .._arguments import check_count, check_instance, check_seconds
-from .._backoff import DEFAULT_RECONNECTION_TIME
+from .._backoff import DEFAULT_RECONNECTION_TIME, backoff
 
 DEFAULT_MAX_BACKOFF = 60.0
 
@@ -117,8 +116,7 @@ class Reconnection:
     def _seconds(self, retry_after: float | None) -> float:
         seconds = self.time
         if self.failures:
-            doubled = _FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 100)
-            seconds += random.uniform(0, min(doubled, self._options.max_backoff))
+            seconds += backoff(self.failures, _FIRST_BACKOFF, self._options.max_backoff)
         if retry_after is not None:
             seconds = max(seconds, min(retry_after, self._options.max_reconnection_time))
         return seconds
