@@ -4,7 +4,7 @@ Start a Redis (Debian: ``apt install redis-server``, then ``redis-server --port 
 ``python examples/many_workers.py``. Listen with ``python -m trio_sse
 http://127.0.0.1:8000/events``, a few times, and speak with ``curl -d hello
 http://127.0.0.1:8000/say``: whichever worker it is said to, all hear it. ``kill -9`` a worker:
-who listened there goes on at the other, and nothing is missing. ``PORT`` and ``REDIS_URL``.
+who listened there goes on at the other (none takes its place), and nothing is missing.
 """
 
 import os

@@ -21,6 +21,20 @@ class TestMemoryEngine(EngineSuite):
                 pass
 
 
+async def test_the_suite_sees_an_engine_that_loses_what_is_published():
+    class Losing(MemoryEngine):
+        async def publish(self, topic, event):
+            self._sink.lost(await super().publish(topic, event))
+
+    class Suite(EngineSuite):
+        def make_engine(self):
+            return Losing()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await Suite().test_each_event_is_delivered_once_with_a_growing_position()
+    assert raised.group_contains(AssertionError, match="is lost")
+
+
 def test_the_suite_says_what_a_subclass_must_define():
     with pytest.raises(NotImplementedError):
         EngineSuite().make_engine()

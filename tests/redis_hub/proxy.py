@@ -1,7 +1,9 @@
 """A way to a Redis that loses what it is told to lose: threads, so that any runtime can use it."""
 
+import math
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -58,6 +60,7 @@ class Passage:
                 self.open.wait()
                 if self.loses_reply:
                     break
+                time.sleep(len(data) / self._proxy.rate)
                 self._client.sendall(data)
                 self.answered = True
         self.cut()
@@ -82,6 +85,7 @@ class Proxy:
         self.loses_command = self.loses_reply = self.freezes = never
         self.lock = threading.Lock()
         self.refuses = False
+        self.rate = math.inf  # bytes of answers each second
         self.refused = 0
         self._target = ("127.0.0.1", port)
         self.passages: list[Passage] = []

@@ -5,12 +5,13 @@ from contextlib import suppress
 
 import anyio
 import pytest
+import trustme
 
 from redis_server import RedisServer, free_port
 from trio_sse import ServerSentEvent, open_hub
 from trio_sse.redis import RedisEngine
 
-from .kit import EVENTS, STATE, TIMEOUT, TOPICS, key, publish, read_all, until
+from .kit import EVENTS, STATE, TIMEOUT, TOPICS, key, opened, publish, read_all, until
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +123,7 @@ def test_what_is_refused_is_refused_in_the_url_too(option):
         {"max_events": 1, "max_age": 0.5, "max_topics": 1},
         {"publish_timeout": 0.1, "response_timeout": 1, "heartbeat": 0.1},
         {"client_name": "us", "username": "user", "password": "secret", "db": 3},
-        {"socket_keepalive": True, "max_idle_time": 60, "connect_timeout": 1},
+        {"socket_keepalive": True, "connect_timeout": 1},
     ],
 )
 def test_what_is_right_connects_to_nothing_yet(options):
@@ -146,9 +147,9 @@ async def test_what_is_asked_of_an_engine_that_is_not_open_is_a_runtime_error(re
         ):
             with pytest.raises(RuntimeError, match="serves no hub now"):
                 await call()
-        with pytest.raises(RuntimeError, match="serves no hub now"):
-            print(engine.epoch)
 
+    with pytest.raises(RuntimeError, match="has served no hub yet"):
+        print(engine.epoch)
     await ask_in_vain()
     async with engine.open(Ignoring()):
         assert engine.connected is True
@@ -300,3 +301,46 @@ async def test_it_speaks_through_a_unix_socket(tmp_path, name):
         async with open_hub(engine=RedisEngine(f"unix://{path}", name=name)) as hub:
             await publish(hub, "a", "1")
             assert await read_all(hub, "a", last_event_id="earliest") == ["<ready>", "1"]
+
+
+@pytest.mark.parametrize(
+    "option", ["ssl_keyfile", "ssl_cert_reqs", "stream_timeout", "max_idle_time"]
+)
+def test_what_would_be_misunderstood_is_refused(option):
+    with pytest.raises(TypeError, match=option):
+        RedisEngine("rediss://localhost", **{option: 1})
+    with pytest.raises(ValueError, match=f"url: {option}"):
+        RedisEngine(f"redis://localhost?{option}=1")
+
+
+def test_what_a_url_says_of_tls_is_understood():
+    RedisEngine("rediss://localhost?ssl_cert_reqs=none")
+    with pytest.raises(ValueError, match="url: ssl_cert_regs"):
+        RedisEngine("rediss://localhost?ssl_cert_regs=none")
+
+
+async def test_with_tls_the_certificate_is_checked(tmp_path, name):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    for kind, blob in (
+        ("cert", certificate.cert_chain_pems[0]),
+        ("key", certificate.private_key_pem),
+        ("ca-cert", authority.cert_pem),
+    ):
+        blob.write_to_path(str(tmp_path / f"{kind}.pem"))
+    port = str(free_port())
+    files = [
+        part
+        for kind in ("cert", "key", "ca-cert")
+        for part in (f"--tls-{kind}-file", str(tmp_path / f"{kind}.pem"))
+    ]
+    with RedisServer(tmp_path, "--tls-port", port, "--tls-auth-clients", "no", *files):
+        url = f"rediss://localhost:{port}"
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        async with opened(RedisEngine(url, name=name, ssl_context=context)) as (hub,):
+            await publish(hub, "a", "1")
+        await fails_to_open(url)
+        await fails_to_open(f"rediss://127.0.0.1:{port}", ssl_context=context)
+        async with opened(RedisEngine(f"{url}?ssl_cert_reqs=none", name=name)) as (hub,):
+            await publish(hub, "a", "1")

@@ -76,3 +76,22 @@ async def test_a_reader_that_was_behind_gets_the_rest(redis, proxy, name, delete
         assert await take(near, 6) == ["first", "0", "1", "2", "3", "4"]
         assert engine.epoch == late.epoch == epoch
         assert behind.statistics().resets == {}
+
+
+async def test_a_reader_whose_place_is_trimmed_and_followed_by_another_s_entry_goes_on(
+    redis, proxy, name
+):
+    """The entry after its place is none of a hub, and says nothing of it."""
+    [engine], [late] = engines(redis.url, name, 1), engines(proxy.url, name, 1)
+    async with opened(engine, late) as (hub, behind), subscribed(behind) as (far,):
+        await publish(hub, "a", "1")
+        assert await take(far, 1) == ["1"]
+        await freeze_reader(proxy)
+        proxy.passages[0].cut()
+        proxy.passages[1].cut()
+        redis.cli("XADD", key(name, EVENTS), "*", "foo", "bar")
+        await publish(hub, "a", "2")
+        redis.cli("XTRIM", key(name, EVENTS), "MAXLEN", "2")
+        proxy.thaw()
+        assert await take(far, 1) == ["2"]
+        assert behind.statistics().resets == {}

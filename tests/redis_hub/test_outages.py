@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import ssl
 from functools import partial
 
 import anyio
@@ -9,6 +10,8 @@ import pytest
 
 from hub.kit import Inbox, raises
 from trio_sse import PublishError, open_hub
+from trio_sse.redis._session import READS
+from trio_sse.redis._store import Store
 from trio_sse.testing import check_leaks
 
 from .kit import (
@@ -16,6 +19,7 @@ from .kit import (
     away,
     engines,
     fill,
+    key,
     messages,
     opened,
     publish,
@@ -24,6 +28,7 @@ from .kit import (
     take,
     until,
 )
+from .proxy import reads
 
 pytestmark = pytest.mark.anyio
 
@@ -363,3 +368,81 @@ async def test_an_engine_that_is_closed_at_the_moment_a_connection_is_made_or_lo
         for link in links:
             link._wake()
     assert engine.connected is False
+
+
+async def test_what_is_too_much_for_one_answer_is_taken_in_smaller_ones(own_redis, own_proxy, name):
+    """A page of large events would take longer over this network than an answer may."""
+    [near] = engines(own_redis.url, name, 1)
+    [far] = engines(own_proxy.url, name, 1, response_timeout=0.3)
+    async with opened(near, far) as (hub, behind), subscribed(behind) as (subscription,):
+        own_proxy.freeze(reads)
+        await publish(hub, "a", *(f"{n} {'x' * 50_000}" for n in range(60)))
+        own_proxy.rate = 3_000_000
+        own_proxy.thaw()
+        assert [data[:2].strip() for data in await take(subscription, 60)] == [*map(str, range(60))]
+        assert behind.statistics().resets == {}
+    async with opened(far) as (again,):
+        assert again.statistics().log_length < 60  # a process that starts does not insist
+        assert len(await read_all(again, "a", last_event_id="earliest")) == 61
+
+
+async def test_a_thousand_that_come_back_are_served_a_few_at_a_time(redis, name, monkeypatch):
+    """What is published meanwhile, and Redis itself, is not held up by them."""
+    at_once, most = 0, 0
+    read = Store.read
+
+    async def watched(*arguments):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await read(*arguments)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(Store, "read", watched)
+    async with opened(*engines(redis.url, name, 1), max_events=1) as (hub,):
+        ids = await publish(hub, "a", "1", "2", "3")
+
+        async def come_back():
+            async with hub.subscribe("a", last_event_id=ids[0]) as subscription:
+                assert await take(subscription, 3) == ["<resumed>", "2", "3"]
+
+        async with anyio.create_task_group() as group:
+            for _ in range(1000):
+                group.start_soon(come_back)
+    assert most == READS
+
+
+async def test_an_error_of_the_transport_is_an_outage(redis, name):
+    """TLS has errors of its own, which coredis hands on."""
+
+    async def break_tls():
+        await receive()
+        raise ssl.SSLError(1, "decryption failed")
+
+    [engine] = engines(redis.url, name, 1)
+    async with opened(engine) as (hub,), subscribed(hub) as (subscription,):
+        for link in engine._session._links:
+            stream = link._connection.stream
+            receive, stream.receive = stream.receive, break_tls
+        await publish(hub, "a", "1", "2", "3")
+        assert await take(subscription, 3) == ["1", "2", "3"]
+
+
+async def test_an_answer_of_an_epoch_that_nobody_reads_any_more_is_no_answer(redis, name):
+    """Redis has kept it, and nothing else that was published then."""
+    [engine] = engines(redis.url, name, 1)
+    async with opened(engine) as (hub,):
+        publisher = key(name, f"publisher:{engine._session._publisher._name}")
+        for sequence in (1, 2):
+            redis.cli("SET", publisher, f"{sequence} abcdef 1-0")
+            if sequence == 1:
+                hub.publish_nowait("a", "lost")
+                await until(lambda: hub.statistics().failed == 1)
+            else:
+                with pytest.raises(PublishError, match="lost") as caught:
+                    await publish(hub, "a", "lost")
+                assert caught.value.outcome == "unknown"
+        assert hub.statistics().outbox_length == 0
+        await publish(hub, "a", "not lost")

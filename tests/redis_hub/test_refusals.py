@@ -2,6 +2,7 @@
 
 import random
 import re
+from pathlib import Path
 
 import anyio
 import pytest
@@ -9,7 +10,18 @@ import pytest
 from redis_server import RedisServer, free_port
 from trio_sse import PublishError
 
-from .kit import EVENTS, engines, key, opened, publish, subscribed, take, until
+from .kit import (
+    EVENTS,
+    engines,
+    key,
+    opened,
+    publish,
+    read_all,
+    subscribed,
+    take,
+    take_until,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +61,18 @@ async def check(own_redis, name, break_it, cure, match, url=None):
 async def test_no_memory(own_redis, name):
     limit = ("CONFIG", "SET", "maxmemory")
     await check(own_redis, name, [(*limit, "1")], [(*limit, "0")], "OOM|maxmemory")
+
+
+async def test_a_redis_that_is_full_can_still_be_read(own_redis, name):
+    async with opened(*engines(own_redis.url, name, 1)) as (hub,):
+        first, *_ = await publish(hub, "a", "1", "2", "3")
+        own_redis.cli("CONFIG", "SET", "maxmemory", "1")
+        async with opened(*engines(own_redis.url, name, 1), max_events=1) as (other,):
+            for last_event_id, said in ((first, "<resumed>"), ("earliest", "<ready>")):
+                async with other.subscribe("a", last_event_id=last_event_id) as subscription:
+                    assert (await take(subscription, 2))[0] == said
+            async with other.subscribe("a", last_event_id="before-0-0") as subscription:
+                assert await take(subscription, 1) == ["<restarted>"]
 
 
 async def test_a_replica(own_redis, name):
@@ -140,3 +164,22 @@ async def reload(own_redis, name):
             await publish(hub, "a", "after")
         assert await take(subscription, 2) == ["before", "after"]
         assert hub.statistics().resets == {}
+
+
+async def test_a_user_who_may_do_what_the_documentation_says_may_do_all_that_is_needed(own_redis):
+    """Forgetting topics, reading old events, seeing what was deleted, and beginning anew, too."""
+    text = (Path(__file__).parents[2] / "docs" / "processes.md").read_text()
+    own_redis.cli(*re.search("ACL SETUSER web [^`]+", text)[0].split())
+    url = own_redis.url.replace("//", "//web:password@")
+    [engine] = engines(url, "hub", 1, max_topics=2)
+    async with opened(engine, max_events=1) as (hub,), subscribed(hub) as (subscription,):
+        ids = [await hub.publish("abc"[n % 3], n) for n in range(9)]
+        assert await take(subscription, 3) == ["0", "3", "6"]
+        assert await read_all(hub, "a", last_event_id=ids[0]) == ["<resumed>", "3", "6"]
+        own_redis.cli("XDEL", key("hub", EVENTS), *(id_.partition("-")[2] for id_ in ids[-2:]))
+        await publish(hub, "a", "later")
+        assert await take_until(subscription, "later") == ["(the end)"]
+        own_redis.cli("DEL", key("hub", EVENTS))
+        assert await take(subscription, 1) == ["<restarted>"]
+        await publish(hub, "a", "anew")
+        assert await take(subscription, 1) == ["anew"]

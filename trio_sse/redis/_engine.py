@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from inspect import Parameter, signature
+from ssl import create_default_context
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,7 +24,17 @@ from ._store import Bounds
 SCHEMES = ("redis", "rediss", "unix")
 
 # What the engine itself says to its connections.
-FIXED = {"decode_responses", "encoding", "noreply", "processing_budget"}
+FIXED = {
+    "decode_responses",
+    "encoding",
+    "max_idle_time",
+    "noreply",
+    "processing_budget",
+    "stream_timeout",
+}
+
+# What a url of rediss:// may say of TLS.
+TLS = {"ssl_keyfile", "ssl_certfile", "ssl_check_hostname", "ssl_ca_certs", "ssl_cert_reqs"}
 
 DEFAULT_NAME = "hub"
 
@@ -59,7 +70,8 @@ class RedisEngine(Engine):
     **Publishing** is acceptance by Redis. An event whose acknowledgement was lost is sent
     again and not added twice. After ``publish_timeout`` `Hub.publish` raises a `PublishError`
     whose ``outcome`` says whether the event can still be there. What was accepted by
-    `Hub.publish_nowait` is tried for as long as the process lives.
+    `Hub.publish_nowait` is tried for as long as the hub is open; only what was sent, and not
+    answered for half an hour, is given up.
 
     **While Redis is away** subscribers stay connected. Afterwards they get what they have
     missed; or, if Redis has it no more, a ``reset`` whose reason is ``expired`` if it was
@@ -68,7 +80,8 @@ class RedisEngine(Engine):
     opened.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as coredis takes it.
+        url: ``redis://``, ``rediss://`` (TLS, with the certificate checked) or ``unix://``, as
+            coredis takes it.
         name: The name of the hub in Redis: its keys begin with ``trio_sse:{name}:``. Who
             needs more than one stream can carry opens several hubs.
         max_events: How many events Redis keeps, about; 100,000 by default.
@@ -77,7 +90,8 @@ class RedisEngine(Engine):
         max_topics: Of how many topics at least Redis knows when they had their last event;
             100,000 by default. A client of one of them that was away while the stream was
             trimmed is not told ``expired`` if it has missed nothing.
-        publish_timeout: For how many seconds `Hub.publish` tries; 10 by default.
+        publish_timeout: For how many seconds `Hub.publish` tries; 10 by default. For as long
+            it waits before that for what is in the outbox.
         response_timeout: For how many seconds Redis may take to answer before its connection
             is given up; 5 by default.
         heartbeat: After how many seconds without an event to look whether Redis still has
@@ -132,14 +146,22 @@ class RedisEngine(Engine):
         options = tuple(connection)
         # A pool knows how to read a url; the connections are made one by one, without it.
         connection.setdefault("connect_timeout", response_timeout)
+        if url.startswith("rediss:") and not TLS.intersection(_query(url)):
+            # coredis's own does not look whose the certificate is.
+            connection.setdefault("ssl_context", create_default_context())
         self._pool: Any = ConnectionPool.from_url(url, **connection)
         _check_connection(self._pool, url, options)
         self._session: Session | None = None
+        self._epoch: str | None = None
 
     @property
     def epoch(self) -> str:
         """What Redis calls this numbering; another one once it has lost its data."""
-        return self._opened.epoch
+        if self._session is not None:
+            return self._session.epoch
+        if self._epoch is None:
+            raise RuntimeError("the RedisEngine has served no hub yet")
+        return self._epoch
 
     @property
     def connected(self) -> bool:
@@ -169,7 +191,8 @@ class RedisEngine(Engine):
             async with self._session.serve(str(self._pool.location)):
                 yield
         finally:
-            self._session = None
+            # Ids are made of it for a moment more.
+            self._epoch, self._session = self._session.epoch, None
 
     async def publish(self, topic: str, event: ServerSentEvent, /) -> int:
         """Add an event to the stream. Always a checkpoint.
@@ -259,7 +282,12 @@ def _check_connection(pool: Any, url: str, options: Iterable[str]) -> None:
         for base in pool.connection_class.__mro__[:-1]
         for name, parameter in signature(base).parameters.items()
         if parameter.kind is Parameter.KEYWORD_ONLY
-    }
-    for name in (*options, *parse_qs(urlsplit(url).query)):
-        if name in FIXED or not (name in known or name.startswith("ssl_")):
-            raise TypeError(f"{name} is no option of RedisEngine, or of a connection of coredis")
+    } - FIXED
+    for name in {*options} - known:
+        raise TypeError(f"{name} is no option of RedisEngine, or of a connection of coredis")
+    for name in _query(url) - known - (TLS if url.startswith("rediss:") else set()):
+        raise ValueError(f"url: {name} is no option of a connection of coredis")
+
+
+def _query(url: str) -> set[str]:
+    return {*parse_qs(urlsplit(url).query, keep_blank_values=True)}

@@ -160,10 +160,12 @@ class Link:
             return await request
         except BusyLoadingError as error:  # to coredis, an error of the connection
             raise RefusedError(str(error)) from error
-        except (RedisConnectionError, TimeoutError) as error:
+        except RedisConnectionError as error:
             raise NoAnswerError(str(error)) from error
         except RedisError as error:
             raise RefusedError(str(error)) from error
+        except Exception as error:  # whatever has ended the connection, of TLS for one
+            raise NoAnswerError(str(error)) from error
 
     async def _run(self) -> None:
         """Run a connection, from the first attempt to its end."""
@@ -171,7 +173,7 @@ class Link:
         with runtime.CancelScope(deadline=runtime.current_time() + self._timeout) as scope:
             # An attempt of coredis that fails leaves memory streams open, which anyio warns of.
             if not await self._is_reachable():
-                self.error = NotSentError("nobody is listening there")
+                self.error = NotSentError("it cannot be connected to")
                 return
             connection = self._connect()
             try:

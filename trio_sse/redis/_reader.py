@@ -45,7 +45,6 @@ class Reader:
         self._after = 0  # where reading goes on; beyond it if something else was in between
         self._begun: Event = runtime.Event()
         self._closed = False
-        self._past: set[str] = set()
         self.epoch = ""
 
     async def open(self, connection: Connection) -> None:
@@ -71,16 +70,6 @@ class Reader:
             except OUTAGE as error:
                 link.give_up(connection, error)
 
-    async def reads(self, epoch: str) -> bool:
-        """Tell whether an epoch is being read, once that is known. A checkpoint if it is not.
-
-        Raises:
-            ClosedResourceError: if the engine is closed.
-        """
-        if epoch != self.epoch and epoch not in self._past:
-            await self.wait_for_another(self.epoch)
-        return epoch == self.epoch
-
     async def wait_for_another(self, epoch: str) -> None:
         """Wait until an epoch is not being read any more. A checkpoint if it is.
 
@@ -101,7 +90,11 @@ class Reader:
         tail: deque[Entry] = deque()
         size, before = 0, state.last
         while len(tail) < TAIL_EVENTS and size < TAIL_BYTES and before > state.reach:
-            page = await self._store.before(connection, before)
+            try:
+                page = await self._store.before(connection, before)
+            except OUTAGE as error:  # what is older is asked for when it is needed
+                self._store.link.give_up(connection, error)
+                break
             if not page:
                 break
             tail.extendleft(entry for entry in page if entry.prev is not None)
@@ -136,7 +129,6 @@ class Reader:
             self._sink.lost(state.reach)
 
     def _begin(self, epoch: str, start: int, kept: Iterable[Record] = ()) -> None:
-        self._past.add(self.epoch)
         self.epoch = epoch
         self._position = self._after = start
         self._sink.begin(start, kept)

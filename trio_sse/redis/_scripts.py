@@ -27,9 +27,12 @@ RETRY_WINDOW = 3600
 # nothing else meanwhile.
 SCANNED = 2000
 
-# Events that are gone back to see whether topics have lost any. Those with more are not quiet:
-# they have, or will have.
-STEPS = 1000
+# Events that the trails of topics are followed over, at most: half a millisecond. Who has missed
+# more is read all that there is, page by page.
+STEPS = 500
+
+# Bytes of a page, about.
+PAGE_BYTES = 1024 * 1024
 
 _COMMON = """
 local EVENTS, STATE, TOPICS, OLD = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -90,12 +93,15 @@ end
 
 -- The id that the stream reaches back to: nothing after it is missing.
 local function reach(last)
+  local seen
   for _, entry in ipairs(redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', 10)) do
+    seen = entry[1]
     if is_event(entry) and last and before(prev_of(entry), last) then
       return prev_of(entry)
     end
   end
-  return last or '0-0'
+  -- Behind so many others there may be events; none after the last one.
+  return last and seen and before(seen, last) and seen or last or '0-0'
 end
 """
 
@@ -139,9 +145,13 @@ while at <= #ARGV do
   end
   local given = {}
   for field = at + 2, at + 1 + count, 2 do
-    local name = ARGV[field]
+    local name, value = ARGV[field], ARGV[field + 1]
     if not FIELDS[name] or given[name] then
       return redis.error_reply('ERR the fields of an event are data, event, retry and comment')
+    elseif name == 'event' and value:find('[\\r\\n]') then
+      return redis.error_reply('ERR the name of an event is one line')
+    elseif name == 'retry' and not value:match('^%d+$') then
+      return redis.error_reply('ERR retry is a number of milliseconds')
     end
     given[name] = true
   end
@@ -178,11 +188,16 @@ end
 return answer
 """
 
-# ARGV: max_events, max_age, max_topics; the epoch and the id that the reader has, empty if none
+# ARGV: max_events, max_age, max_topics; the epoch and the id that the reader has ('' and 0-0: none)
 # Returns the epoch, the last id, and the id that the stream reaches back to.
 _CHECK = """
 local epoch, last = current()
-redis.call('HSET', STATE, 'max_events', ARGV[1], 'max_age', ARGV[2], 'max_topics', ARGV[3])
+-- Only where they differ: a Redis that is full refuses to be written to, and can still be read.
+for n, name in ipairs({'max_events', 'max_age', 'max_topics'}) do
+  if redis.call('HGET', STATE, name) ~= ARGV[n] then
+    redis.call('HSET', STATE, name, ARGV[n])
+  end
+end
 trim()
 
 -- The last id that somebody has deleted by hand, as far as this Redis says it.
@@ -202,7 +217,7 @@ local function happened(id)
   if id == '0-0' or id == last or (next and (next[1] == id or prev_of(next) == id)) then
     return true
   end
-  return last and (before(id, reach(last)) or not before(deleted(), id))
+  return last and not (before(reach(last), id) and before(deleted(), id))
 end
 
 if ARGV[4] == epoch and not happened(ARGV[5]) then
@@ -229,45 +244,61 @@ for n = 4, #ARGV do
   wanted[ARGV[n]] = true
 end
 
--- Goes back from event to event of a topic, as long as there are any after the id.
-local steps = @STEPS@
-local function has_lost(topic)
-  local id = last_of(topic)
-  while before(after, id) do
-    local entry = redis.call('XRANGE', EVENTS, id, id)[1]
-    steps = steps - 1
-    if not entry or steps == 0 then
-      return true
-    end
-    id = entry[2][4]
-  end
-  return false
-end
-
-if before(after, reach(last)) then
+-- Follows the trail of each topic back to the id, from event to event. It ends early at what is
+-- gone, at what was deleted, and at the floor, which is an entry of any topic. Then what the
+-- topics had is not known; otherwise these are their events, without a look at any others.
+local function trails()
+  local ids, steps = {}, @STEPS@
   for topic in pairs(wanted) do
-    if has_lost(topic) then
-      return {'lost'}
+    local id = last_of(topic)
+    while before(after, id) do
+      local entry = redis.call('XRANGE', EVENTS, id, id)[1]
+      if not entry or not is_event(entry) or entry[2][6] ~= topic or steps == 0 then
+        return nil
+      end
+      ids[#ids + 1] = id
+      id = entry[2][4]
+      steps = steps - 1
     end
   end
-  after = reach(last)
+  table.sort(ids, before)
+  return ids
 end
 
-local found, scanned = {}, 0
-while #found < limit and scanned < @SCANNED@ do
+local found, size = {}, 0
+local function take(entry)
+  found[#found + 1] = entry
+  for _, part in ipairs(entry[2]) do
+    size = size + #part
+  end
+  after = entry[1]
+  return #found == limit or size >= @PAGE_BYTES@
+end
+
+local ids = trails()
+if ids then
+  for _, id in ipairs(ids) do
+    if limit == 0 or take(redis.call('XRANGE', EVENTS, id, id)[1]) then
+      return {'found', after, found}
+    end
+  end
+  return {'found', last, found}
+elseif before(after, reach(last)) then
+  return {'lost'}
+end
+
+local scanned = 0
+while limit > 0 and scanned < @SCANNED@ do
   local entries = redis.call('XRANGE', EVENTS, '(' .. after, '+', 'COUNT', 100)
   for _, entry in ipairs(entries) do
-    after = entry[1]
-    if is_event(entry) and wanted[entry[2][6]] then
-      found[#found + 1] = entry
-      if #found == limit then
-        break
-      end
+    if not is_event(entry) or not wanted[entry[2][6]] then
+      after = entry[1]
+    elseif take(entry) then
+      return {'found', after, found}
     end
   end
-  if #entries < 100 and #found < limit then
-    after = last
-    break
+  if #entries < 100 then
+    return {'found', last, found}
   end
   scanned = scanned + #entries
 end
@@ -289,6 +320,7 @@ def _script(body: str) -> Script:
         ("RETRY_WINDOW", RETRY_WINDOW),
         ("SCANNED", SCANNED),
         ("STEPS", STEPS),
+        ("PAGE_BYTES", PAGE_BYTES),
     ):
         text = text.replace(f"@{name}@", str(value))
     text = text.strip() + "\n"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .._abc import Sink
 from .._event import ServerSentEvent
@@ -14,7 +15,13 @@ from ._link import OUTAGE, Connection, Link
 from ._publisher import MAX_AGE, Publication, Publisher
 from ._reader import Reader
 from ._scripts import Keys
-from ._store import Bounds, Page, Store
+from ._store import Bounds, Page, State, Store
+
+T = TypeVar("T")
+
+# Pages that are asked for at once: when a thousand clients come back they must hold up neither
+# what is published nor each other for so long that Redis seems to be away.
+READS = 4
 
 _LOST = "Redis has lost the event, or what was before it"
 
@@ -61,6 +68,7 @@ class Session:
         self._store = asking
         self._reader = Reader(runtime, reading, sink, timing.heartbeat)
         self._publisher = Publisher(runtime, asking)
+        self._reading = runtime.CapacityLimiter(READS)
 
     @property
     def epoch(self) -> str:
@@ -79,7 +87,7 @@ class Session:
         if not publication.positions:
             raise self._not_published(publication, self._publish_timeout)
         with self._runtime.CancelScope(deadline=deadline):
-            if await self._reader.reads(publication.epoch):
+            if await self._reads(publication.epoch):
                 return publication.positions[0]
         raise PublishError(_LOST, "unknown")
 
@@ -91,34 +99,50 @@ class Session:
         publication = await self._publisher.publish(len(events), arguments)
         if not publication.positions:
             return [self._not_published(publication, MAX_AGE)] * len(events)
-        if not await self._reader.reads(publication.epoch):
+        if not await self._reads(publication.epoch):
             return [PublishError(_LOST, "unknown")] * len(events)
         return publication.positions
 
     async def read(self, topics: Collection[str], position: int, limit: int) -> Page:
         """Read what topics had after a position; wait while Redis is away."""
-        while True:
-            connection, epoch = await self._store.link.connection(), self.epoch
-            try:
-                page = await self._store.read(connection, epoch, topics, position, limit)
-            except OUTAGE as error:
-                self._store.link.give_up(connection, error)
-                continue
-            if page.word == "other":
-                await self._reader.wait_for_another(epoch)
-            return page
+        async with self._reading:
+            epoch = self.epoch
+            page = await self._ask(
+                lambda connection: self._store.read(connection, epoch, topics, position, limit)
+            )
+        if page.word == "other":
+            await self._reader.wait_for_another(epoch)
+        return page
 
     async def earliest(self) -> int:
         """Return the position that the stream reaches back to; wait while Redis is away."""
         while True:
-            connection, epoch = await self._store.link.connection(), self.epoch
-            try:
-                state = await self._store.check(connection, epoch, 0)
-            except OUTAGE as error:
-                self._store.link.give_up(connection, error)
-                continue
-            if await self._reader.reads(state.epoch):
+            epoch = self.epoch
+            state = await self._check()
+            if state.epoch == epoch:
                 return state.reach
+            await self._reader.wait_for_another(epoch)
+
+    async def _reads(self, epoch: str) -> bool:
+        """Tell whether an epoch is being read, once the reader has the present one."""
+        while (read := self.epoch) != epoch:
+            if (await self._check()).epoch == read:
+                return False
+            await self._reader.wait_for_another(read)
+        return True
+
+    async def _check(self) -> State:
+        return await self._ask(lambda connection: self._store.check(connection, self.epoch, 0))
+
+    async def _ask(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
+        """Ask until there is an answer."""
+        link = self._store.link
+        while True:
+            connection = await link.connection()
+            try:
+                return await ask(connection)
+            except OUTAGE as error:
+                link.give_up(connection, error)
 
     def _not_published(self, publication: Publication, seconds: float) -> PublishError:
         cause = publication.error or self._store.link.error

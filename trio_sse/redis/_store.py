@@ -8,10 +8,10 @@ from coredis.exceptions import NoScriptError
 
 from .._history import Record
 from ._entry import Entry, id_of, position_of, records_of
-from ._link import Connection, Link, RefusedError
+from ._link import Connection, Link, NoAnswerError, RefusedError
 from ._scripts import CHECK, PUBLISH, READ, Keys, Script
 
-# Entries that are taken from Redis at once: some milliseconds of work for this process.
+# Entries that are taken from Redis at once, at most: some milliseconds of work for this process.
 PAGE = 500
 
 
@@ -58,6 +58,7 @@ class Store:
         self.link = link
         self._keys = keys
         self._bounds = bounds
+        self._page = PAGE
 
     async def check(self, connection: Connection, epoch: str, position: int) -> State:
         """See what there is, and begin another epoch if a position has never been in this one."""
@@ -105,13 +106,13 @@ class Store:
 
     async def follow(self, connection: Connection, position: int, seconds: float) -> list[Entry]:
         """Wait for what comes after a position; return it, or nothing after so many seconds."""
-        answer: dict[bytes, Any] | None = await self.link.call(
+        answer: dict[bytes, Any] | None = await self._take_page(
             connection,
             b"XREAD",
-            "COUNT",
-            PAGE,
             "BLOCK",
             max(1, int(seconds * 1000)),
+            "COUNT",
+            self._page,
             "STREAMS",
             self._keys.events,
             id_of(position),
@@ -121,10 +122,20 @@ class Store:
 
     async def before(self, connection: Connection, position: int) -> list[Entry]:
         """Return a page of what comes up to a position, the latest first."""
-        answer = await self.link.call(
-            connection, b"XREVRANGE", self._keys.events, id_of(position), "-", "COUNT", PAGE
+        answer = await self._take_page(
+            connection, b"XREVRANGE", self._keys.events, id_of(position), "-", "COUNT", self._page
         )
         return _entries(answer)
+
+    async def _take_page(self, connection: Connection, *command: Any, wait: float = 0) -> Any:
+        """Ask for a page; for a smaller one the next time, if it does not come in time."""
+        try:
+            answer = await self.link.call(connection, *command, wait=wait)
+        except NoAnswerError:
+            self._page = max(1, self._page // 2)
+            raise
+        self._page = min(2 * self._page, PAGE)
+        return answer
 
     async def _run(
         self,

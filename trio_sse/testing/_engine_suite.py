@@ -230,6 +230,27 @@ class EngineSuite:
                 hub.publish_nowait("a", "2")
         assert [event.data for event in received] == [_READY, "1", "2"]
 
+    async def test_who_is_let_in_while_the_hub_closes_is_told_the_end(self) -> None:
+        """Ids are still written then."""
+        asked, closed = anyio.Event(), anyio.Event()
+        received: list[ServerSentEvent] = []
+
+        async def authorize(topics: tuple[str, ...]) -> bool:
+            asked.set()
+            await closed.wait()
+            return True
+
+        async def read() -> None:
+            async with hub.subscribe("a", authorize=authorize) as subscription:
+                received.extend([event async for event in subscription])
+
+        async with anyio.create_task_group() as group:
+            async with self._open() as hub:
+                group.start_soon(read)
+                await asked.wait()
+            closed.set()
+        assert [event.data for event in received] == [_READY]
+
     async def test_after_close_everything_raises_closed_resource_error(self) -> None:
         """Nobody waits for what will never come."""
         closed = current_runtime().ClosedResourceError
