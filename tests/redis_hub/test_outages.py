@@ -246,7 +246,7 @@ async def test_each_outage_is_logged_once_for_each_connection_and_so_is_its_end(
                 await until(lambda n=outage: len(messages(caplog, "WARNING")) == 2 * n)
             await publish(hub, "a", "back")
             await until(lambda n=outage: len(messages(caplog, "INFO")) == 2 * n)
-        for purpose in ("what comes", "what is published and asked"):
+        for purpose in ("the event stream", "publishing"):
             for level, text in (
                 ("WARNING", "no connection to Redis for "),
                 ("INFO", "is back, for "),

@@ -80,32 +80,14 @@ async def test_a_replica(own_redis, name):
     await check(own_redis, name, [nowhere], [("REPLICAOF", "NO", "ONE")], "read.?only|replica")
 
 
-async def test_a_user_who_may_not(own_redis, name):
+@pytest.mark.parametrize("commands", [["xadd"], ["evalsha", "eval"]], ids=" ".join)
+async def test_a_user_who_may_not(own_redis, name, commands):
     user = ("ACL", "SETUSER", "web")
     own_redis.cli(*user, "on", ">secret", "~*", "+@all")
     location = own_redis.url.removeprefix("redis://")
-    await check(
-        own_redis,
-        name,
-        [(*user, "-xadd")],
-        [(*user, "+xadd")],
-        "permission|can't run",
-        url=f"redis://web:secret@{location}",
-    )
-
-
-async def test_a_user_who_may_run_no_script(own_redis, name):
-    user = ("ACL", "SETUSER", "web")
-    own_redis.cli(*user, "on", ">secret", "~*", "+@all")
-    location = own_redis.url.removeprefix("redis://")
-    await check(
-        own_redis,
-        name,
-        [(*user, "-evalsha", "-eval")],
-        [(*user, "+evalsha", "+eval")],
-        "permission|can't run",
-        url=f"redis://web:secret@{location}",
-    )
+    forbid, allow = ([(*user, *(sign + command for command in commands))] for sign in "-+")
+    url = f"redis://web:secret@{location}"
+    await check(own_redis, name, forbid, allow, "permission|can't run", url=url)
 
 
 async def test_a_key_of_another_type(own_redis, name):

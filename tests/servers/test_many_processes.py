@@ -276,7 +276,7 @@ def test_sigterm_ends_every_stream_whole_while_redis_is_away(redis: RedisServer,
             assert [next_event(client).data for _ in "ab"] == ["a", "b"]
         redis.shutdown("NOSAVE")
         for process, address in zip(processes, addresses, strict=True):
-            for purpose in ("what comes", "what is published and asked"):
+            for purpose in ("the event stream", "publishing"):
                 process.wait_for(f"no connection to Redis for {purpose}")
             for _ in range(left):
                 ask(address, "/publish_nowait", "POST", ("news", "lost"))

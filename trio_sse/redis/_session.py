@@ -62,7 +62,7 @@ class Session:
         self._publish_timeout = timing.publish_timeout
         self._links = [
             Link(runtime, is_reachable, connect, purpose, timing.response_timeout)
-            for purpose in ("what comes", "what is published and asked")
+            for purpose in ("the event stream", "publishing")
         ]
         reading, asking = (Store(link, keys, bounds) for link in self._links)
         self._store = asking
