@@ -33,9 +33,9 @@ def woken(monkeypatch):
     woken = Counter()
     wake = Cursor.wake
 
-    def count(cursor):
+    def count(cursor, record=None):
         woken[cursor.key] += 1
-        wake(cursor)
+        wake(cursor, record)
 
     monkeypatch.setattr(Cursor, "wake", count)
     return woken

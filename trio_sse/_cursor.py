@@ -66,6 +66,7 @@ class Cursor:
         # What is said between events: ready or reset, and revoked.
         self._announcements: deque[ServerSentEvent] = deque()
         self._news: Event | None = None
+        self._record: Record | None = None  # what it was woken with
         self._waiting = 0
         self._on_end: Callable[[CloseReason], object] | None = None
         self._look_up()
@@ -84,8 +85,13 @@ class Cursor:
             or self._until is not None
             or self.closed
             or log is not self._feed.log
-            or log.has_after(self.topics, self._after)
-            or not log.reaches(self.topics, self._after)
+            or (
+                log.head > self._clear
+                and (
+                    log.has_after(self.topics, self._after)
+                    or not log.reaches(self.topics, self._after)
+                )
+            )
         )
 
     async def authorize(self) -> None:
@@ -152,14 +158,19 @@ class Cursor:
             self._renew()
             if self._announcements:
                 return [self._announcements.popleft()]
-            events = await self._read_on(limit)
+            events = self._take_news() or await self._read_on(limit)
             if events or (self._until is not None and not self._announcements):
                 self._feed.delivered += len(events)
                 return events
 
-    def wake(self) -> None:
-        """Look again whether there is anything."""
+    def wake(self, record: Record | None = None) -> None:
+        """Look again whether there is anything.
+
+        Args:
+            record: What there is, the first after all that has been read.
+        """
         if self._news is not None:
+            self._record = record
             self._news.set()
             self._news = None
 
@@ -200,6 +211,7 @@ class Cursor:
         feed = self._feed
         self._log = feed.log  # the feed begins another when the store has started anew
         self._after = feed.head
+        self._clear = -1  # up to where there is nothing that it has not read
         self._gap: str | None = None
         if self._last_event_id is not None:
             found = feed.find(self._last_event_id)
@@ -257,6 +269,8 @@ class Cursor:
         self._log = log
         self._retain()
         self._after = log.start
+        self._clear = -1
+        self._record = None
         if self._until is not None:  # what it was to end after is gone
             self._until = self._after
         self._announcements.clear()
@@ -270,6 +284,7 @@ class Cursor:
         if self.ready:
             await self._feed.runtime.checkpoint()
             return
+        self._clear = self._log.head
         if self._news is None:
             self._news = self._feed.runtime.Event()
         self._feed.wait(self)
@@ -280,6 +295,16 @@ class Cursor:
             self._waiting -= 1
             if not self._waiting:
                 self._feed.wait_no_more(self)
+
+    def _take_news(self) -> Sequence[ServerSentEvent]:
+        """Take what it was woken with, if nothing has come since: the log need not be asked."""
+        record, self._record = self._record, None
+        if record is None or self._until is not None:
+            return ()
+        if not self._after < record.position == self._log.head:
+            return ()
+        self._after = self._clear = record.position
+        return (record.event,)
 
     async def _read_on(self, limit: int) -> list[ServerSentEvent]:
         feed, log, after = self._feed, self._log, self._after

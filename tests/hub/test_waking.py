@@ -29,7 +29,7 @@ class FakeReader:
         self.woken = 0
         self.stopped = 0
 
-    def wake(self):
+    def wake(self, record=None):
         self.woken += 1
 
     def stop(self):
