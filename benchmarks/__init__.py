@@ -1,0 +1,1 @@
+"""What trio_sse costs, beside its peers: README.md in this directory."""
