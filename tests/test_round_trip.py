@@ -165,3 +165,9 @@ def test_the_last_event_id_that_a_client_has_is_the_one_last_sent():
     assert client.decoder.last_event_id == "2"
     client.read(ServerSentEvent("c", id="").encode(), [])
     assert client.events[-1] == MessageEvent("message", "c", "")
+
+
+@untimed
+@given(texts, separators)
+def test_text_is_encoded_as_the_event_that_it_is_the_data_of(text, sep):
+    assert encode_item(text, sep) == ServerSentEvent(text).encode(sep)

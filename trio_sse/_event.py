@@ -212,6 +212,12 @@ def encode_item(item: object, sep: str) -> bytes:
         return item.encode(sep)
     if isinstance(item, bytes):
         return item
+    # Most items are a line of text: an event would only be made to be thrown away.
+    if type(item) is str and "\n" not in item and "\r" not in item:
+        try:
+            return f"data: {item}{sep}{sep}".encode()
+        except UnicodeEncodeError:
+            pass  # said below, with the name of the field
     try:
         return _encode_other(item, sep)
     except Exception as error:
