@@ -86,7 +86,7 @@ class RedisEngine(Engine):
             needs more than one stream can carry opens several hubs.
         max_events: How many events Redis keeps, about; 100,000 by default.
         max_age: For how many seconds, about; 300 by default. Both are Redis's own ``~``: it
-            drops blocks of a hundred. All processes should give the same.
+            drops whole blocks, of up to a hundred. All processes should give the same.
         max_topics: Of how many topics at least Redis knows when they had their last event;
             100,000 by default. A client of one of them that was away while the stream was
             trimmed is not told ``expired`` if it has missed nothing.
