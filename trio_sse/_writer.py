@@ -7,7 +7,7 @@ from typing import Any
 
 from ._fields import EVENT_ENDINGS, LONGEST_EVENT_ENDING
 from ._instrument import Observer
-from ._runtime import CancelScope, Runtime
+from ._runtime import CancelScope, Event, Runtime
 from ._transport import Connection
 
 # What a send in flight gets to come to its end when its stream is cut: enough for one that
@@ -17,6 +17,8 @@ SEND_GRACE = 0.1
 # What the reset of one stream gets on a connection that others share. If the peer has then
 # taken nothing at all since its stream was cut, nothing else will ever pass either.
 RESET_TIMEOUT = 0.2
+
+_BODY = "http.response.body"
 
 logger = logging.getLogger("trio_sse")
 
@@ -30,7 +32,8 @@ class Writer:
 
     The deadline of the send in flight is that of one cancel scope, armed again
     for each send, which costs less than a scope for each and ends the whole
-    stream when it passes.
+    stream when it passes. And who streams hardly ever meets a ping, so there is no
+    lock, which would have to be taken and released each time.
 
     Args:
         runtime: The runtime of the stream.
@@ -48,12 +51,13 @@ class Writer:
         "_end_by",
         "_finished",
         "_headers",
+        "_free",
         "_interrupted",
-        "_lock",
         "_observer",
         "_runtime",
         "_scope",
         "_send",
+        "_sending",
         "_status",
         "_tail",
         "_timeout",
@@ -80,7 +84,8 @@ class Writer:
         self._status = status
         self._headers = list(headers)
         self._connection = connection
-        self._lock = runtime.Lock()
+        self._sending = False
+        self._free: Event | None = None  # who has to wait for its turn
         self._scope: CancelScope
         self._tail = b""
         self._begun = False
@@ -99,7 +104,7 @@ class Writer:
     def limit(self, timeout: float) -> None:
         """Give each send, also the one in flight, at most ``timeout`` seconds from now."""
         self._timeout = timeout if self._timeout is None else min(timeout, self._timeout)
-        if self._lock.locked():
+        if self._sending:
             deadline = self._runtime.current_time() + timeout
             self._scope.deadline = min(deadline, self._scope.deadline)
 
@@ -119,12 +124,9 @@ class Writer:
         Raises:
             ClientGone: if ``send`` raises `OSError`. Anything else is the app's.
         """
-        try:
-            await self._transmit(
-                {"type": "http.response.start", "status": self._status, "headers": self._headers}
-            )
-        except OSError as error:
-            raise ClientGone from error
+        await self._transmit(
+            {"type": "http.response.start", "status": self._status, "headers": self._headers}
+        )
         self.started = True
         self._observer.started()
 
@@ -134,7 +136,7 @@ class Writer:
         Raises:
             ClientGone: if ``send`` raises anything.
         """
-        await self._send_body(b"", more=True)
+        await self._transmit({"type": _BODY, "body": b"", "more_body": True})
 
     async def send(self, chunk: bytes) -> None:
         """Send bytes of the stream.
@@ -142,7 +144,7 @@ class Writer:
         Raises:
             ClientGone: if ``send`` raises anything.
         """
-        await self._send_body(chunk, more=True)
+        await self._transmit({"type": _BODY, "body": chunk, "more_body": True})
         self._observer.sent(len(chunk))
         if len(chunk) < LONGEST_EVENT_ENDING:
             chunk = self._tail + chunk
@@ -157,11 +159,11 @@ class Writer:
         Raises:
             ClientGone: if ``send`` raises anything.
         """
-        if self._lock.locked() or self.finishing or not self.between_events:
+        if self._sending or self.finishing or not self.between_events:
             return False
         if self._connection.peer_left():
             raise ClientGone
-        await self._send_body(frame, more=True)
+        await self._transmit({"type": _BODY, "body": frame, "more_body": True})
         self._observer.pinged()
         return True
 
@@ -171,7 +173,9 @@ class Writer:
         Raises:
             ClientGone: if ``send`` raises anything.
         """
-        await self._send_body(b"", more=False)
+        await self._wait_for_turn()
+        self.finishing = True
+        await self._transmit({"type": _BODY, "body": b"", "more_body": False})
 
     async def let_go(self, *, client_left: bool) -> bool:
         """Break the connection of a stream that was begun and not finished.
@@ -203,8 +207,7 @@ class Writer:
             return True
 
     async def _settle(self) -> None:
-        await self._lock.acquire()  # a send that is shielded still has it
-        self._lock.release()
+        await self._wait_for_turn()  # a send that is shielded goes on
         await self._connection.flushed(interrupted=self._interrupted)
 
     async def _does_in(self, seconds: float, async_fn: Callable[[], Awaitable[None]]) -> bool:
@@ -219,43 +222,49 @@ class Writer:
                 return False
         return not scope.cancelled_caught
 
-    async def _send_body(self, body: bytes, *, more: bool) -> None:
+    async def _transmit(self, message: MutableMapping[str, Any]) -> None:
+        """Pass a message on, when it is its turn, with a deadline.
+
+        Raises:
+            ClientGone: if ``send`` raises anything; before the headers are sent, `OSError`.
+        """
+        if self._sending:
+            await self._wait_for_turn()
+        if self._connection.closed():
+            raise ClientGone
+        self._begin()
         try:
-            await self._transmit({"type": "http.response.body", "body": body, "more_body": more})
-        except ClientGone:
-            raise
+            await self._send(message)
+            if self.finishing:
+                self._finished = True
+                await self._connection.flushed(interrupted=False)
         except OSError as error:
             raise ClientGone from error
         except Exception as error:
+            if not self.started:
+                raise
             # Servers raise their own errors for a stream that is gone, and so
             # may a middleware that is broken: end quietly, but leave a trace.
             logger.warning("send raised after the response had started", exc_info=True)
             raise ClientGone from error
-
-    async def _transmit(self, message: MutableMapping[str, Any]) -> None:
-        await self._acquire()
-        self.finishing = message.get("more_body") is False
-        try:
-            if self._timeout is not None:
-                deadline = self._runtime.current_time() + self._timeout
-                self._scope.deadline = min(deadline, self._end_by)
-            await self._pass_on(message)
         finally:
-            if self._timeout is not None:
-                self._disarm()
-            self._lock.release()
+            self._end()
+        self._interrupted = False
         self.last_write = self._runtime.current_time()
 
-    async def _pass_on(self, message: MutableMapping[str, Any]) -> None:
-        connection = self._connection
-        if connection.closed():
-            raise ClientGone
-        self._begun = self._interrupted = True
-        await self._send(message)
-        if self.finishing:
-            self._finished = True
-            await connection.flushed(interrupted=False)
-        self._interrupted = False
+    def _begin(self) -> None:
+        self._sending = self._begun = self._interrupted = True
+        if self._timeout is not None:
+            deadline = self._runtime.current_time() + self._timeout
+            self._scope.deadline = min(deadline, self._end_by)
+
+    def _end(self) -> None:
+        self._sending = False
+        if self._free is not None:
+            self._free.set()
+            self._free = None
+        if self._timeout is not None:
+            self._disarm()
 
     def _disarm(self) -> None:
         # A scope that something else has cancelled keeps its deadline in the future.
@@ -263,8 +272,8 @@ class Writer:
             self.timed_out = True
         self._scope.deadline = self._end_by
 
-    async def _acquire(self) -> None:
-        try:
-            self._lock.acquire_nowait()
-        except self._runtime.WouldBlock:
-            await self._lock.acquire()
+    async def _wait_for_turn(self) -> None:
+        while self._sending:
+            if self._free is None:
+                self._free = self._runtime.Event()
+            await self._free.wait()
