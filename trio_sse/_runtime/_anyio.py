@@ -10,11 +10,9 @@ from anyio import (
     CancelScope,
     CapacityLimiter,
     ClosedResourceError,
-    Event,
     WouldBlock,
     create_memory_object_stream,
     current_effective_deadline,
-    current_time,
     move_on_after,
     sleep,
     sleep_forever,
@@ -23,7 +21,6 @@ from anyio import (
 )
 from anyio import EndOfStream as EndOfChannel
 from anyio import create_task_group as open_nursery
-from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 __all__ = [
@@ -53,6 +50,52 @@ __all__ = [
 T = TypeVar("T")
 
 name = "asyncio"
+
+
+# What anyio has of the next three finds out first what it runs on, each time.
+
+
+def current_time() -> float:
+    """Return the time of the event loop."""
+    return asyncio.get_running_loop().time()
+
+
+async def checkpoint() -> None:
+    """Let others run, and be cancelled if that is due."""
+    await asyncio.sleep(0)
+
+
+class Event:
+    """Something that happens once; as small as may be, since every stream waits for one."""
+
+    __slots__ = ("_happened", "_waiting")
+
+    def __init__(self) -> None:
+        self._happened = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def is_set(self) -> bool:
+        """Tell whether it has happened."""
+        return self._happened
+
+    def set(self) -> None:
+        """Let it happen, and wake who waits for it."""
+        self._happened = True
+        for future in self._waiting:
+            if not future.done():  # by a cancellation, or by this
+                future.set_result(None)
+
+    async def wait(self) -> None:
+        """Block until it has happened. Always a checkpoint."""
+        if self._happened:
+            await checkpoint()
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        finally:
+            self._waiting.remove(future)
 
 
 def open_memory_channel(
