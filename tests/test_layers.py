@@ -20,6 +20,7 @@ LAYERS = [
     {"_decoder", "_history"},
     {"_abc"},
     {"_runtime"},
+    {"_shared_task"},
     {"_instrument", "_memory", "_outbox"},
     {"_feed"},
     {"_cursor"},
@@ -39,7 +40,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FOREIGN = {
     "trio": {"_runtime", "hypercorn", "testing", "_command"},
     # Beside the seam, RunVar alone; but what tests are written with is what they are: anyio.
-    "anyio": {"_runtime", "_drain", "_source", "_transport", "testing"},
+    "anyio": {"_runtime", "_drain", "_ping", "_source", "_transport", "testing"},
     "asyncio": {"_runtime", "testing"},
     "starlette": {"_response"},
     "hypercorn": {"hypercorn"},

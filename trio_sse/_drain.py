@@ -1,7 +1,10 @@
 """Leaving: the live streams of this run, and how they are told to end."""
 
+import logging
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 from weakref import ref
 
 from anyio.lowlevel import RunVar
@@ -9,6 +12,9 @@ from anyio.lowlevel import RunVar
 from ._arguments import check_seconds
 from ._close_reason import CloseReason
 from ._runtime import Event, Runtime, current_runtime
+from ._shared_task import Host, SharedTask
+
+logger = logging.getLogger("trio_sse")
 
 # Below the graceful timeout that servers give by default (hypercorn: 3 seconds),
 # with room for the farewell.
@@ -32,6 +38,15 @@ class LiveStream(Protocol):
     def stop_after(self, grace: float) -> None:
         """Stop for a shutdown, after ``grace`` seconds if the producer has asked for them."""
         ...
+
+
+class Watched(Protocol):
+    """A connection, as far as it tells that its server shuts down."""
+
+    @property
+    def shutdown(self) -> Any: ...
+    def follow(self, leaving: Callable[[], object], gone: Callable[[], object]) -> None: ...
+    def unfollow(self) -> None: ...
 
 
 serving: ContextVar[ref[LiveStream]] = ContextVar("trio_sse.serving")
@@ -59,7 +74,7 @@ class Draining:
 class RunStreams:
     """The live streams of one run, and whether they are draining."""
 
-    __slots__ = ("_began", "_holds", "_idle", "_runtime", "_streams")
+    __slots__ = ("_began", "_holds", "_idle", "_runtime", "_streams", "_watches")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -67,6 +82,7 @@ class RunStreams:
         self._idle: Event | None = None
         self._began = runtime.Event()
         self._holds = 0
+        self._watches: dict[int, SharedTask] = {}  # each of one server's event
 
     @property
     def draining(self) -> Draining:
@@ -96,6 +112,37 @@ class RunStreams:
         self._began.set()
         for stream in tuple(self._streams):
             stream.stop_after(grace)
+
+    def server_leaves(self) -> None:
+        """Drain because the server shuts down."""
+        self.begin_draining(DEFAULT_GRACE)
+
+    def watch(self, connection: Watched, host: Host, gone: Callable[[], object]) -> None:
+        """Drain when the server of a connection shuts down, from now on until `unwatch`.
+
+        Args:
+            connection: The connection of a stream.
+            host: The stream, which may have to wait for all of them.
+            gone: Called if the peer leaves in a way that the server does not pass on.
+        """
+        shutdown = connection.shutdown
+        if shutdown is not None:
+            watch = self._watches.get(id(shutdown))
+            if watch is None:
+                wait = partial(self._wait_for_shutdown, shutdown)
+                watch = self._watches[id(shutdown)] = SharedTask(self._runtime, wait)
+            watch.join(host)
+        connection.follow(self.server_leaves, gone)
+
+    def unwatch(self, connection: Watched, host: Host) -> None:
+        """Undo one call of `watch`."""
+        connection.unfollow()
+        name = id(connection.shutdown)
+        watch = self._watches.get(name)
+        if watch is not None:
+            watch.leave(host)
+            if not watch:
+                del self._watches[name]
 
     async def leave(self, grace: float) -> None:
         """Drain, but wait no longer than it takes if no producer's clean-up is in the way.
@@ -129,6 +176,15 @@ class RunStreams:
         if self._idle is None:
             self._idle = self._runtime.Event()
         await self._idle.wait()
+
+    async def _wait_for_shutdown(self, shutdown: Any) -> None:
+        try:
+            await shutdown.wait()
+        except Exception:
+            # What a server has inside may change; a stream must not fail for it.
+            logger.debug("the server's shutdown cannot be heard of", exc_info=True)
+        else:
+            self.server_leaves()
 
     def _end_draining(self) -> None:
         # What a server that shuts down has begun ends with its streams: another one

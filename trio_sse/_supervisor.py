@@ -21,19 +21,20 @@ to the instrument once, after every task of the stream has ended.
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 from weakref import ref
 
 from ._backoff import shorten, spread_reconnection_time
 from ._close_reason import CloseReason
-from ._drain import DEFAULT_GRACE, FAREWELL_TIMEOUT, run_streams, serving
+from ._drain import FAREWELL_TIMEOUT, run_streams, serving
 from ._event import ServerSentEvent
 from ._instrument import Observer
 from ._options import StreamOptions
 from ._outcome import raise_outcome, without_group
-from ._ping import Pinger
+from ._ping import Pinger, run_pings
 from ._runtime import CancelScope, Nursery, Runtime
 from ._source import MAX_CHUNK_SIZE, Feeder, Source
 from ._transport import Connection
@@ -83,14 +84,16 @@ class Stream:
         self._observer = observer
         self._options = options
         self._multiplexed = multiplexed
+        self._context = copy_context()
         self._scope: CancelScope
-        self._nursery: Nursery | None = None
+        self._nursery: Nursery
+        self._streaming = False
         self._stopping = False
         self._in_grace = False
         self._told_of_disconnect = False
         self._left_at_the_end = False
         self._pinger = Pinger(
-            runtime, writer, options.ping, options.ping_message_factory, options.sep
+            runtime, self, writer, options.ping, options.ping_message_factory, options.sep
         )
         self._data_sender: Feeder | None = None
         self._feeders: Sequence[Feeder] = source.feeders
@@ -136,11 +139,25 @@ class Stream:
 
     def stop_after(self, grace: float) -> None:
         """Stop for a shutdown, after ``grace`` seconds if the producer has asked for them."""
-        if self.waits_for_drain and self._nursery is not None:
+        if self.waits_for_drain and self._streaming:
             self._in_grace = True
             self._nursery.start_soon(self._stop_later, grace)
         else:
             self.stop(CloseReason.SHUTDOWN)
+
+    def start_soon(self, async_fn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task of the stream, from whatever task, in the context of the response."""
+        self._context.run(self._nursery.start_soon, async_fn)
+
+    async def ping(self) -> None:
+        """Send a ping that is due; what comes of it is the stream's."""
+        try:
+            await self._pinger.ping()
+            run_pings().arm(self._pinger)
+        except ClientGone:
+            self._cut(CloseReason.CLIENT_DISCONNECTED)
+        except Exception as error:
+            self._fail(error)
 
     async def _supervise(self) -> None:
         interrupt: BaseException | None = None
@@ -148,8 +165,8 @@ class Stream:
             async with self._runtime.open_nursery() as nursery:
                 self._nursery, self._scope = nursery, nursery.cancel_scope
                 self._writer.arm(nursery.cancel_scope)
-                await self._run(nursery)
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(self._watch_client)
+                await self._run()
         except BaseException as error:
             interrupt = without_group(error, self._runtime)
             self._end(CloseReason.CANCELLED)
@@ -159,19 +176,25 @@ class Stream:
         finally:
             del interrupt
 
-    async def _run(self, nursery: Nursery) -> None:
+    async def _run(self) -> None:
+        self._streaming = True
+        streams, pings = run_streams(), run_pings()
+        streams.watch(self._connection, self, self._client_left)
         try:
-            await self._stream_or_fail(nursery)
+            await self._stream_or_fail()
         except ClientGone:
             self._end(CloseReason.CLIENT_DISCONNECTED)
         finally:
-            self._nursery = None  # takes no more tasks
+            pings.leave(self._pinger)
+            streams.unwatch(self._connection, self)
+            self._streaming = False  # takes no more tasks
             self._source.stop()  # nobody takes from it any more
+            self._scope.cancel()
 
-    async def _stream_or_fail(self, nursery: Nursery) -> None:
+    async def _stream_or_fail(self) -> None:
         errors = self._source.errors
         try:
-            await self._stream(nursery)
+            await self._stream()
         except ClientGone:
             raise
         except Exception as error:
@@ -180,17 +203,15 @@ class Stream:
             self._end(CloseReason.ERROR)
             await self._end_failed()
 
-    async def _stream(self, nursery: Nursery) -> None:
-        nursery.start_soon(self._watch_client)
-        if self._connection.watches:
-            nursery.start_soon(self._watch_server)
+    async def _stream(self) -> None:
+        nursery = self._nursery
         for feeder in self._feeders:
             nursery.start_soon(self._feed, feeder)
         await self._source.opened(self.stop)
         await self._pinger.check()
         await self._writer.start()
         if self._options.ping:
-            nursery.start_soon(self._keep_alive)
+            run_pings().join(self._pinger)
         if self._options.max_age is not None:
             nursery.start_soon(self._expire, self._options.max_age)
         await self._open()
@@ -303,26 +324,9 @@ class Stream:
             with self._runtime.CancelScope(deadline=deadline, shield=True):
                 await self._hear_disconnect()
 
-    async def _watch_server(self) -> None:
-        try:
-            await self._connection.watch(self._client_left)
-        except Exception:
-            # What a server has inside may change; a stream must not fail for it.
-            logger.debug("the server's shutdown cannot be heard of", exc_info=True)
-        else:
-            run_streams().begin_draining(DEFAULT_GRACE)
-
     async def _stop_later(self, grace: float) -> None:
         await self._runtime.sleep(grace)
         self.stop(CloseReason.SHUTDOWN)
-
-    async def _keep_alive(self) -> None:
-        try:
-            await self._pinger.run()
-        except ClientGone:
-            self._cut(CloseReason.CLIENT_DISCONNECTED)
-        except Exception as error:
-            self._fail(error)
 
     async def _expire(self, max_age: float) -> None:
         await self._runtime.sleep(shorten(max_age))

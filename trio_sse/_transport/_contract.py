@@ -32,8 +32,6 @@ class Connection:
     """Whether `abort` can do anything."""
     resets: ClassVar[bool] = False
     """Whether `reset` can end this stream and spare others on the same connection."""
-    watches: ClassVar[bool] = False
-    """Whether `watch` knows anything."""
     breaks_by_itself: ClassVar[bool] = False
     """Whether the server resets an HTTP/2 stream whose app raised."""
 
@@ -78,12 +76,24 @@ class Connection:
                 nothing; 0 for the system's own idea.
         """
 
-    async def watch(self, gone: Callable[[], object]) -> None:
-        """Block until the server begins to shut down.
+    @property
+    def shutdown(self) -> Any:
+        """The event that is set when the server begins to shut down, the same for all of it.
+
+        None where there is no such event; then `follow` may know.
+        """
+        return None
+
+    def follow(self, leaving: Callable[[], object], gone: Callable[[], object]) -> None:
+        """Have something called from now on, until `unfollow`.
 
         Args:
+            leaving: Called when the server begins to shut down, if `shutdown` is None.
             gone: Called if the peer leaves in a way that the server does not pass on.
         """
+
+    def unfollow(self) -> None:
+        """Undo `follow`."""
 
 
 class Wire(Protocol):

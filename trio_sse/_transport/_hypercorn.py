@@ -6,7 +6,6 @@ the protocol of the connection, whose own belongs to the server of that connecti
 what it has.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +30,6 @@ class HypercornConnection(SocketConnection):
     __slots__ = ("_lock", "_terminated")
 
     name = "hypercorn's stream"
-    watches = True
 
     def __init__(self, runtime: Runtime, stream: Any, server: Any) -> None:
         super().__init__(runtime, _wire(server))
@@ -43,8 +41,9 @@ class HypercornConnection(SocketConnection):
             pass
         await super().flushed(interrupted=interrupted)
 
-    async def watch(self, gone: Callable[[], object]) -> None:
-        await self._terminated.wait()
+    @property
+    def shutdown(self) -> Any:
+        return self._terminated
 
 
 class HypercornH2Connection(HypercornConnection):
@@ -135,7 +134,6 @@ class HypercornH3Connection(Connection):
     __slots__ = ("_id", "_protocol", "_quic", "_terminated")
 
     name = "hypercorn's HTTP/3 stream"
-    watches = True
     reachable = True
     resets = True
 
@@ -167,8 +165,9 @@ class HypercornH3Connection(Connection):
             self._quic.reset_stream(self._id, _H3_REQUEST_CANCELLED)
             await self._protocol.send()
 
-    async def watch(self, gone: Callable[[], object]) -> None:
-        await self._terminated.wait()
+    @property
+    def shutdown(self) -> Any:
+        return self._terminated
 
 
 def _wire(server: Any) -> TrioWire | TransportWire:

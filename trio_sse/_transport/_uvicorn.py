@@ -1,9 +1,8 @@
 """uvicorn: the cycle of a request and response has the transport."""
 
 import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from .._runtime import Runtime
 from ._contract import SocketConnection
@@ -18,44 +17,52 @@ class UvicornConnection(SocketConnection):
         cycle: uvicorn's request and response.
     """
 
-    __slots__ = ("_cycle", "_protocol", "_transport")
+    __slots__ = ("_cycle", "_followers", "_protocol", "_transport")
 
     name = "uvicorn's transport"
-    watches = True
 
     def __init__(self, runtime: Runtime, cycle: Any) -> None:
         super().__init__(runtime, TransportWire(cycle.transport, cycle.flow.drain))
         self._cycle = cycle
         self._transport = cycle.transport
         self._protocol = cycle.transport.get_protocol()
+        self._followers: tuple[tuple[Followed, Callable[[], object]], ...] = ()
         self._probe()
 
     def _probe(self) -> None:
         """Raise now, rather than in mid-stream, if something is not as it was."""
         cycle, protocol = self._cycle, self._protocol
         _ = cycle.keep_alive, cycle.scope, protocol.shutdown, protocol.eof_received, self.closed()
-        vars(protocol)
+        if not type(protocol).__dictoffset__:
+            raise TypeError("no place for attributes")
 
     def closed(self) -> bool:
         # With a second request in its pipeline, httptools' protocol never tells the first.
         closing: bool = self._transport.is_closing()
         return closing
 
-    async def watch(self, gone: Callable[[], object]) -> None:
-        """See `Connection.watch`.
+    def follow(self, leaving: Callable[[], object], gone: Callable[[], object]) -> None:
+        """See `Connection.follow`.
 
         A server that shuts down calls ``shutdown`` of each of its protocols. A client that
         half-closes while its transport has something to write makes the transport wait for
         ever, but the protocol is told of the end of what it reads.
         """
+        self._followers = (
+            (_followed(self._protocol, "shutdown"), leaving),
+            (_followed(self._protocol, "eof_received"), gone),
+        )
+        for followed, then in self._followers:
+            followed.followers.append(then)
         if self._is_leaving():
-            return
-        leaving = self.runtime.Event()
-        with (
-            _following(self._protocol, "shutdown", leaving.set),
-            _following(self._protocol, "eof_received", gone),
-        ):
-            await leaving.wait()
+            leaving()
+
+    def unfollow(self) -> None:
+        for followed, then in self._followers:
+            followed.followers.remove(then)
+            if not followed.followers:
+                followed.restore(self._protocol)
+        self._followers = ()
 
     def _is_leaving(self) -> bool:
         """Tell whether the protocol was told before this stream began to listen.
@@ -95,14 +102,17 @@ class Followed:
     """A method of one object, with what is to be called after it.
 
     It takes the place of the method on that object alone, for as long as somebody follows.
+    Streams of one protocol overlap, and end in any order.
 
     Args:
-        method: What is called.
-        instead: What somebody else has put in its place before, or None.
+        name: What the method is called.
+        method: The object's own, or what somebody else has put in its place before.
     """
 
-    def __init__(self, method: Callable[[], Any], instead: Any) -> None:
-        self.instead = instead
+    __slots__ = ("_method", "_name", "followers")
+
+    def __init__(self, name: str, method: Callable[[], Any]) -> None:
+        self._name = name
         self._method = method
         self.followers: list[Callable[[], object]] = []
 
@@ -113,28 +123,20 @@ class Followed:
             follower()
         return result
 
+    def restore(self, protocol: Any) -> None:
+        """Put the method back in its place, unless somebody else has taken that since."""
+        if getattr(protocol, self._name) is self:
+            delattr(protocol, self._name)
+            if getattr(protocol, self._name) != self._method:  # it was not its own
+                setattr(protocol, self._name, self._method)
 
-@contextmanager
-def _following(protocol: Any, name: str, then: Callable[[], object]) -> Generator[None, None, None]:
-    """Call ``then`` after a method of this one object, until the context ends.
 
-    Streams of one protocol overlap, and end in any order.
-    """
-    attributes = cast("dict[str, Any]", vars(protocol))
-    present = attributes.get(name)
-    if isinstance(present, Followed):
-        followed = present
-    else:
-        followed = Followed(getattr(protocol, name), present)
-        setattr(protocol, name, followed)
-    followed.followers.append(then)
-    try:
-        yield
-    finally:
-        followed.followers.remove(then)
-        if not followed.followers and attributes.get(name) is followed:
-            attributes.pop(name)
-            attributes |= {} if followed.instead is None else {name: followed.instead}
+def _followed(protocol: Any, name: str) -> Followed:
+    method = getattr(protocol, name)
+    if not isinstance(method, Followed):
+        method = Followed(name, method)
+        setattr(protocol, name, method)
+    return method
 
 
 def recognise(runtime: Runtime, owner: Any) -> UvicornConnection | None:
