@@ -49,7 +49,7 @@ _SAYS_FAREWELL = (CloseReason.SHUTDOWN, CloseReason.EXPIRED)
 
 
 class Stream:
-    """One response being served: streaming in the nursery's body, helpers beside it.
+    """One response being served: its client is watched in the nursery's body, beside the rest.
 
     Args:
         runtime: The runtime of the stream.
@@ -165,8 +165,10 @@ class Stream:
             async with self._runtime.open_nursery() as nursery:
                 self._nursery, self._scope = nursery, nursery.cancel_scope
                 self._writer.arm(nursery.cancel_scope)
-                nursery.start_soon(self._watch_client)
-                await self._run()
+                # In a task of its own: each time that a task goes on, it does so through all
+                # that has called it, and here that is the app, its routes and middlewares.
+                nursery.start_soon(self._run)
+                await self._watch_client()
         except BaseException as error:
             interrupt = without_group(error, self._runtime)
             self._end(CloseReason.CANCELLED)
