@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Collection, Hashable, Iterable
+from collections.abc import Awaitable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -65,6 +65,8 @@ class Feed:
     accepted: int
     """The position of the last event that the engine accepted from this hub."""
     closed: bool
+    coming: int
+    """How many tasks are publishing here: a moment later there may be more to read."""
     published: int
     delivered: int
     lagged: int
@@ -84,7 +86,7 @@ class Feed:
         self.wording = wording
         self.observer = observer
         self.closed = False
-        self.published = self.delivered = self.lagged = 0
+        self.coming = self.published = self.delivered = self.lagged = 0
         self.resets: Counter[str] = Counter()
         # Dicts for sets that keep their order: who came first is served first.
         self._readers: dict[Hashable, dict[Reader, None]] = {}
@@ -100,6 +102,24 @@ class Feed:
     def readers(self) -> int:
         """How many subscriptions are entered."""
         return sum(map(len, self._readers.values()))
+
+    async def publish(self, topic: str, event: ServerSentEvent) -> int:
+        """Do what the engine's `publish` does."""
+        self.coming += 1
+        try:
+            return await self.ask(self.engine.publish(topic, event))
+        finally:
+            self.coming -= 1
+
+    async def publish_all(
+        self, events: Sequence[tuple[str, ServerSentEvent]]
+    ) -> Sequence[int | Exception]:
+        """Do what the engine's `publish_all` does."""
+        self.coming += 1
+        try:
+            return await self.engine.publish_all(events)
+        finally:
+            self.coming -= 1
 
     def begin(self, position: int, kept: Iterable[Record] = ()) -> None:
         """Begin a log; who reads another is told when it reads on."""

@@ -100,7 +100,7 @@ class Hub:
         if len(self._outbox):
             await self._wait_for_outbox()
         feed.check_open()
-        position = await feed.ask(feed.engine.publish(topic, checked))
+        position = await feed.publish(topic, checked)
         feed.accept(position)
         return feed.id_of(position)
 
@@ -329,7 +329,7 @@ async def _open(
 ) -> AsyncGenerator[Hub]:
     runtime = current_runtime()
     feed = Feed(runtime, engine, bounds, wording, HubObserver(instrument))
-    outbox = Outbox(runtime, engine, feed.accept, outbox_size)
+    outbox = Outbox(runtime, feed.publish_all, engine.max_batch, feed.accept, outbox_size)
 
     async def empty_outbox() -> None:
         await outbox.run()

@@ -3,14 +3,15 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
-from ._abc import Engine
 from ._event import ServerSentEvent
 from ._runtime import Event, Runtime
 
 logger = logging.getLogger("trio_sse")
+
+Batch = Sequence[tuple[str, ServerSentEvent]]
 
 
 class Outbox:
@@ -18,7 +19,8 @@ class Outbox:
 
     Args:
         runtime: The runtime of the hub.
-        engine: What the events are published to.
+        publish_all: Publishes events, and returns for each its position or an error.
+        max_batch: How many it is given at once, at most.
         accept: Told the position of each event that the engine has accepted.
         size: How many events it holds.
     """
@@ -27,11 +29,17 @@ class Outbox:
     """How many events could not be published."""
 
     def __init__(
-        self, runtime: Runtime, engine: Engine, accept: Callable[[int], object], size: int
+        self,
+        runtime: Runtime,
+        publish_all: Callable[[Batch], Awaitable[Sequence[int | Exception]]],
+        max_batch: int,
+        accept: Callable[[int], object],
+        size: int,
     ) -> None:
         self.failed = 0
         self._runtime = runtime
-        self._engine = engine
+        self._publish_batch = publish_all
+        self._max_batch = max_batch
         self._accept_position = accept
         self._size = size
         # A signal handler, or a destructor, may publish while its thread is in here.
@@ -74,7 +82,7 @@ class Outbox:
                 await self._filled.wait()
                 self._filled = self._runtime.Event()
                 while self._events:
-                    await self._publish(list(islice(self._events, self._engine.max_batch)))
+                    await self._publish(list(islice(self._events, self._max_batch)))
         finally:
             self.close()
             self._give_up()
@@ -107,7 +115,7 @@ class Outbox:
     def _wake(self) -> None:
         self._filled.set()
 
-    async def _publish(self, batch: list[tuple[str, ServerSentEvent]]) -> None:
+    async def _publish(self, batch: Batch) -> None:
         for (topic, _), result in zip(batch, await self._publish_all(batch), strict=True):
             if isinstance(result, Exception):
                 # Nobody waits for this event any more: the log is all that is left.
@@ -118,11 +126,9 @@ class Outbox:
             self._events.popleft()
             self._settle(1)
 
-    async def _publish_all(
-        self, batch: list[tuple[str, ServerSentEvent]]
-    ) -> Sequence[int | Exception]:
+    async def _publish_all(self, batch: Batch) -> Sequence[int | Exception]:
         try:
-            return await self._engine.publish_all(batch)
+            return await self._publish_batch(batch)
         except Exception as error:
             return [error] * len(batch)
 
