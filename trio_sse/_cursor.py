@@ -1,6 +1,5 @@
 """A position in the log of a hub, and what is read from there."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from inspect import isawaitable
 from math import inf
@@ -14,9 +13,6 @@ from ._history import Record
 from ._runtime import Event
 
 EARLIEST = "earliest"
-
-# What is read from the log at once by those who keep up: a send costs what twenty do.
-ENOUGH_TO_JOIN = 16
 
 # What is read from the engine at once by those who have fallen off the log.
 PAGE = 64
@@ -67,7 +63,7 @@ class Cursor:
         self._last_event_id = None if self._earliest else last_event_id
         self._until: int | None = None  # where to end
         # What is said between events: ready or reset, and revoked.
-        self._announcements: deque[ServerSentEvent] = deque()
+        self._announcements: tuple[ServerSentEvent, ...] = ()
         self._news: Event | None = None
         self._record: Record | None = None  # what it was woken with
         self._waiting = 0
@@ -156,21 +152,20 @@ class Cursor:
         if not self.entered:
             raise RuntimeError("enter the subscription first: async with hub.subscribe(...) as ...")
         while True:
-            waited = not self.ready
-            if waited:
-                await self._wait_until_ready()
-            if self._feed.coming and limit > 1:
-                await self._let_fill()
-            elif not waited:
-                await self._feed.runtime.checkpoint()
+            await self._wait_until_ready(limit)
             self._check_not_closed()
             self._renew()
             if self._announcements:
-                return [self._announcements.popleft()]
+                first, self._announcements = self._announcements[:1], self._announcements[1:]
+                return first
             events = self._take_news() or await self._read_on(limit)
             if events or (self._until is not None and not self._announcements):
                 self._feed.delivered += len(events)
                 return events
+
+    async def read_joined(self, limit: int) -> bytes:
+        """Do what `read` does, and return the events as bytes."""
+        return self._feed.join(await self.read(limit))
 
     def wake(self, record: Record | None = None) -> None:
         """Look again whether there is anything.
@@ -194,10 +189,9 @@ class Cursor:
         """End now, and say so."""
         if self.close_reason is not None:
             return
-        self._announcements.clear()
         # An id of a numbering that is over would be taken for one of the present.
         place = self._after if self._log is self._feed.log else None
-        self._announcements.append(self._feed.say_revoked(place))
+        self._announcements = (self._feed.say_revoked(place),)
         self._end(CloseReason.REVOKED)
 
     def close(self) -> None:
@@ -246,7 +240,7 @@ class Cursor:
         self._begun = True
         if self._gap is None:
             resumed = self._last_event_id is not None
-            self._announcements.append(feed.say_ready(self._after, resumed=resumed))
+            self._announcements += (feed.say_ready(self._after, resumed=resumed),)
         else:
             self._announce_reset(self._gap)
 
@@ -282,26 +276,22 @@ class Cursor:
         self._record = None
         if self._until is not None:  # what it was to end after is gone
             self._until = self._after
-        self._announcements.clear()
+        self._announcements = ()
         self._announce_reset("restarted")
 
     def _announce_reset(self, reason: str) -> None:
-        reset = self._feed.say_reset(self.topics, self._after, reason)
-        self._announcements.append(reset)
+        self._announcements += (self._feed.say_reset(self.topics, self._after, reason),)
 
-    async def _let_fill(self) -> None:
-        """Let those who are publishing go on for a while, as long as there is more each time.
+    async def _wait_until_ready(self, limit: int) -> None:
+        waits = not self.ready
+        if waits:
+            await self._wait_for_news()
+        if self._feed.coming and limit > 1:
+            await self._feed.let_publish(self.topics)
+        elif not waits:
+            await self._feed.runtime.checkpoint()
 
-        A round of theirs costs a fraction of a send.
-        """
-        feed, log = self._feed, self._log
-        for _ in range(ENOUGH_TO_JOIN):
-            head = log.head
-            await feed.runtime.checkpoint()
-            if not feed.coming or log.head == head or not log.has_after(self.topics, head):
-                break
-
-    async def _wait_until_ready(self) -> None:
+    async def _wait_for_news(self) -> None:
         self._clear = self._log.head
         if self._news is None:
             self._news = self._feed.runtime.Event()
@@ -324,10 +314,10 @@ class Cursor:
         self._after = self._clear = record.position
         return (record.event,)
 
-    async def _read_on(self, limit: int) -> list[ServerSentEvent]:
+    async def _read_on(self, limit: int) -> Sequence[ServerSentEvent]:
         feed, log, after = self._feed, self._log, self._after
         if log.reaches(self.topics, after):
-            return self._take(log.after(self.topics, after), limit)
+            return self._take_from_log(limit)
         if self._until is not None:
             return []  # it is leaving, and can come back for the rest
         try:
@@ -346,6 +336,18 @@ class Cursor:
         events = self._take(map(feed.identified, records), limit)
         if len(events) == len(records):
             self._after = looked_up_to
+        return events
+
+    def _take_from_log(self, limit: int) -> Sequence[ServerSentEvent]:
+        """Take what is there, and what others have taken who stood in the same place."""
+        feed, log, topics = self._feed, self._log, self.topics
+        if self._until is not None:
+            return self._take(log.after(topics, self._after), limit)
+        place = self._after, log.head, limit, topics
+        if feed.taken is None or feed.taken[0] != place:
+            events = self._take(log.after(topics, self._after), limit)
+            feed.taken = place, events, self._after
+        _, events, self._after = feed.taken
         return events
 
     def _take(self, records: Iterable[Record], limit: int) -> list[ServerSentEvent]:

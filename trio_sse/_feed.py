@@ -15,6 +15,9 @@ from ._runtime import Event, Runtime
 
 T = TypeVar("T")
 
+# What a reader waits for that keeps up: a send costs what twenty events do.
+ENOUGH_TO_JOIN = 16
+
 # Twice what the ids of any engine need; a header may be a hundred times longer.
 LONGEST_ID = 128
 
@@ -70,6 +73,8 @@ class Feed:
     published: int
     delivered: int
     lagged: int
+    taken: tuple[object, Sequence[ServerSentEvent], int] | None
+    """What a reader has last taken from the log: its place, the events, and where it is now."""
 
     def __init__(
         self,
@@ -92,6 +97,8 @@ class Feed:
         self._readers: dict[Hashable, dict[Reader, None]] = {}
         self._waiting: dict[str, dict[Reader, None]] = {}
         self._progress: Event | None = None
+        self.taken = None
+        self._joined: tuple[Sequence[ServerSentEvent], bytes] = (), b""
 
     @property
     def head(self) -> int:
@@ -125,6 +132,7 @@ class Feed:
         """Begin a log; who reads another is told when it reads on."""
         self.log.lose(self.log.head, self.runtime.current_time())  # they may hold on to it for long
         self.log = Log(self._bounds, position)
+        self.taken = None  # from another numbering
         self.accepted = position
         for record in kept:
             self._append(record)
@@ -149,6 +157,18 @@ class Feed:
         """Note that the engine has accepted an event."""
         self.accepted = max(self.accepted, position)
 
+    async def let_publish(self, topics: Collection[str]) -> None:
+        """Let those who are publishing go on, while there is more each time. A checkpoint.
+
+        A round of theirs costs a reader a fraction of a send.
+        """
+        log = self.log
+        for _ in range(ENOUGH_TO_JOIN):
+            head = log.head
+            await self.runtime.checkpoint()
+            if not self.coming or log.head == head or not log.has_after(topics, head):
+                break
+
     async def wait_until_delivered(self) -> None:
         """Wait until what has been accepted is delivered. A checkpoint if it has not been."""
         while self.log.head < self.accepted:
@@ -159,6 +179,15 @@ class Feed:
         """Return a record of the engine with the id in its event."""
         position, topic, event = record
         return Record(position, topic, with_id(event, self.id_of(position), self.wording.sep))
+
+    def join(self, events: Sequence[ServerSentEvent]) -> bytes:
+        """Return events as bytes: who stands in the same place is given the same ones."""
+        if len(events) == 1:
+            return events[0].encode(self.wording.sep)
+        if events is not self._joined[0]:
+            sep = self.wording.sep
+            self._joined = events, b"".join([event.encode(sep) for event in events])
+        return self._joined[1]
 
     def add(self, reader: Reader) -> None:
         """Let a reader in.

@@ -30,8 +30,7 @@ class SubscriptionSource:
 
     async def receive_some(self, limit: int) -> bytes:
         """Read what there is."""
-        sep = self._cursor.sep
-        return b"".join([event.encode(sep) for event in await self._cursor.read(limit)])
+        return await self._cursor.read_joined(limit)
 
     def stop(self) -> None:
         """Read on to what has been published by now."""
