@@ -4,12 +4,10 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
-    Generator,
     Hashable,
     Iterable,
     Mapping,
 )
-from contextlib import contextmanager
 from functools import partial
 from math import ceil
 from typing import Any, cast
@@ -31,7 +29,7 @@ from ._arguments import (
 )
 from ._backoff import spread_reconnection_time
 from ._close_reason import CloseReason
-from ._drain import FAREWELL_TIMEOUT, run_streams
+from ._drain import FAREWELL_TIMEOUT, RunStreams, run_streams
 from ._event import ServerSentEvent
 from ._exceptions import AccessDeniedError
 from ._fields import DEFAULT_SEPARATOR
@@ -210,9 +208,14 @@ class EventSourceResponse(Response):
         content_type = self.media_type
         if content_type.startswith("text/") and "charset=" not in content_type:
             content_type += "; charset=utf-8"
-        self.headers.setdefault("content-type", content_type)
-        self.headers.setdefault("cache-control", "no-store")
-        self.headers.setdefault("x-accel-buffering", "no")
+        given = {name for name, _ in self.raw_headers}
+        for name, value in (
+            (b"content-type", content_type.encode("latin-1")),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+        ):
+            if name not in given:
+                self.raw_headers.append((name, value))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream: what Starlette calls.
@@ -232,12 +235,23 @@ class EventSourceResponse(Response):
                 "return a new EventSourceResponse for each request"
             )
         self._called = True
-        with self._slot(scope) as full:
-            await self._serve(self._open_stream(scope, receive, send, full=full))
+        limit, streams = self._limit, run_streams()
+        if limit is None or not _wants_stream(scope) or streams.is_draining():
+            await self._serve(scope, receive, send, streams)
+        elif limit.take(self._limit_key):
+            try:
+                await self._serve(scope, receive, send, streams)
+            finally:
+                limit.give_back(self._limit_key)
+        else:
+            await self._serve(scope, receive, send, streams, full=True)
         if self.background is not None:
             await self.background()
 
-    async def _serve(self, stream: Stream) -> None:
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, streams: RunStreams, *, full: bool = False
+    ) -> None:
+        stream = self._open_stream(scope, receive, send, streams, full=full)
         try:
             await stream.serve()
         except AccessDeniedError as error:
@@ -245,22 +259,7 @@ class EventSourceResponse(Response):
                 raise
             raise HTTPException(403) from error
         finally:
-            run_streams().remove(stream)
-
-    @contextmanager
-    def _slot(self, scope: Scope) -> Generator[bool]:
-        """Hold a slot if the request needs one; tell whether there is none for it."""
-        limit, key = self._limit, self._limit_key
-        streams = scope["type"] == "http" and scope["method"].upper() != "HEAD"
-        if limit is None or not streams or run_streams().is_draining():
-            yield False
-        elif limit.take(key):
-            try:
-                yield False
-            finally:
-                limit.give_back(key)
-        else:
-            yield True
+            streams.remove(stream)
 
     async def _ask(self, scope: Scope) -> None:
         """Raise if a GET would be refused."""
@@ -278,8 +277,10 @@ class EventSourceResponse(Response):
             seconds = ceil(spread_reconnection_time(limit.retry) / 1000)
             raise HTTPException(503, "Too many event streams", {"Retry-After": str(seconds)})
 
-    def _open_stream(self, scope: Scope, receive: Receive, send: Send, *, full: bool) -> Stream:
-        runtime, streams = current_runtime(), run_streams()
+    def _open_stream(
+        self, scope: Scope, receive: Receive, send: Send, streams: RunStreams, *, full: bool
+    ) -> Stream:
+        runtime = current_runtime()
         source = self._content.open(runtime, self._source_options)
         nothing = partial(NoSource, runtime, source)
         observer = Observer(self._instrument, scope)
@@ -312,12 +313,17 @@ class EventSourceResponse(Response):
             connection,
             observer,
             options,
+            streams,
             multiplexed=multiplexed,
         )
         stream.reason = reason
         if reason is None:
             streams.add(stream)
         return stream
+
+
+def _wants_stream(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"].upper() != "HEAD"
 
 
 def _check_limit(limit: object, key: object) -> None:

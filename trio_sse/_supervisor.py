@@ -29,7 +29,7 @@ from weakref import ref
 
 from ._backoff import shorten, spread_reconnection_time
 from ._close_reason import CloseReason
-from ._drain import FAREWELL_TIMEOUT, run_streams, serving
+from ._drain import FAREWELL_TIMEOUT, RunStreams, serving
 from ._event import ServerSentEvent
 from ._instrument import Observer
 from ._options import StreamOptions
@@ -59,6 +59,7 @@ class Stream:
         connection: What is below it.
         observer: Told of its beginning and its end.
         options: How to serve it.
+        streams: The streams of the run.
         multiplexed: Whether the connection carries other streams too (HTTP/2).
     """
 
@@ -71,6 +72,7 @@ class Stream:
         connection: Connection,
         observer: Observer,
         options: StreamOptions,
+        streams: RunStreams,
         *,
         multiplexed: bool,
     ) -> None:
@@ -83,6 +85,8 @@ class Stream:
         self._connection = connection
         self._observer = observer
         self._options = options
+        self._streams = streams
+        self._pings = run_pings()
         self._multiplexed = multiplexed
         self._context = copy_context()
         self._scope: CancelScope
@@ -153,7 +157,7 @@ class Stream:
         """Send a ping that is due; what comes of it is the stream's."""
         try:
             await self._pinger.ping()
-            run_pings().arm(self._pinger)
+            self._pings.arm(self._pinger)
         except ClientGone:
             self._cut(CloseReason.CLIENT_DISCONNECTED)
         except Exception as error:
@@ -180,15 +184,14 @@ class Stream:
 
     async def _run(self) -> None:
         self._streaming = True
-        streams, pings = run_streams(), run_pings()
-        streams.watch(self._connection, self, self._client_left)
+        self._streams.watch(self._connection, self, self._client_left)
         try:
             await self._stream_or_fail()
         except ClientGone:
             self._end(CloseReason.CLIENT_DISCONNECTED)
         finally:
-            pings.leave(self._pinger)
-            streams.unwatch(self._connection, self)
+            self._pings.leave(self._pinger)
+            self._streams.unwatch(self._connection, self)
             self._streaming = False  # takes no more tasks
             self._source.stop()  # nobody takes from it any more
             self._scope.cancel()
@@ -213,7 +216,7 @@ class Stream:
         await self._pinger.check()
         await self._writer.start()
         if self._options.ping:
-            run_pings().join(self._pinger)
+            self._pings.join(self._pinger)
         if self._options.max_age is not None:
             nursery.start_soon(self._expire, self._options.max_age)
         await self._open()

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import AsyncGeneratorType
 from typing import Any, cast
 
 from .._arguments import check_buffer_size, check_limiter
@@ -81,8 +82,8 @@ class Content:
         if self._open is _open_producer:
             _check_parameters(cast("Callable[..., Any]", content), preflight)
         self.once = (
-            self._open in (_open_channel, _open_subscription)
-            or hasattr(content, "__anext__")
+            hasattr(content, "__anext__")
+            or self._open in (_open_channel, _open_subscription)
             or isinstance(content, Iterator)
         )
 
@@ -112,10 +113,12 @@ class Content:
 
 def _opener(content: Any) -> Callable[[Any, Runtime, SourceOptions], Source]:
     """Tell what a content is; first those that are async iterables too."""
-    if runtime_of_channel(content) is not None:
-        return _open_channel
+    if isinstance(content, AsyncGeneratorType):  # it is nothing else, which takes long to find
+        return _open_iteration
     if isinstance(content, Subscription):
         return _open_subscription
+    if runtime_of_channel(content) is not None:
+        return _open_channel
     _refuse_lookalikes(content)
     if isinstance(content, AsyncIterable):
         return _open_iteration
