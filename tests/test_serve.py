@@ -848,6 +848,61 @@ async def test_outside_of_the_main_thread_there_must_be_a_trigger():
         await trio.to_thread.run_sync(run, None)
 
 
+@pytest.fixture
+def collector():
+    """Python's garbage collector, as it was in the end; freeze() is of the test alone."""
+    before = gc.get_threshold()
+    assert not gc.get_freeze_count()
+    yield gc
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+THRESHOLDS = (49_999, 19, 49)
+
+
+@real_time
+async def test_the_collector_is_set_while_it_serves_and_put_back(collector):
+    before = collector.get_threshold()
+    async with served(streaming(), gc=THRESHOLDS) as server:
+        assert collector.get_threshold() == THRESHOLDS
+        assert collector.get_freeze_count()
+        async with await server.get() as stream:
+            await read_until(stream, b"data: first")
+    assert collector.get_threshold() == before
+    assert not collector.get_freeze_count()
+
+
+@real_time
+async def test_the_collector_is_left_alone_by_default(collector):
+    before = collector.get_threshold()
+    async with served(streaming()):
+        assert collector.get_threshold() == before
+        assert not collector.get_freeze_count()
+
+
+@real_time
+async def test_what_the_caller_has_frozen_stays_so(collector):
+    collector.freeze()
+    async with served(streaming(), gc=THRESHOLDS):
+        assert collector.get_threshold() == THRESHOLDS
+    assert collector.get_freeze_count()
+
+
+@real_time
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+async def test_the_collector_is_as_it_was_after_an_error(collector):
+    before = collector.get_threshold()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = config_of(bind=f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(OSError, match="in use") as raised:
+            await serve(streaming(), config, shutdown_trigger=trio.sleep_forever, gc=THRESHOLDS)
+    assert collector.get_threshold() == before
+    assert not collector.get_freeze_count()
+    del raised
+    gc.collect()  # hypercorn leaves the socket open that it could not bind
+
+
 @virtual_time
 @pytest.mark.parametrize(
     ("options", "error"),
@@ -859,8 +914,14 @@ async def test_outside_of_the_main_thread_there_must_be_a_trigger():
         ({"write_timeout": -1}, ValueError),
         ({"write_timeout": inf}, ValueError),
         ({"write_timeout": None}, TypeError),
+        ({"gc": (1, 2)}, TypeError),
+        ({"gc": [1, 2, 3]}, TypeError),
+        ({"gc": (1, 2, True)}, TypeError),
+        ({"gc": 50_000}, TypeError),
+        ({"gc": (1, 0, 3)}, ValueError),
+        ({"gc": (-1, 2, 3)}, ValueError),
     ],
 )
-async def test_times_out_of_range_are_refused(options, error):
+async def test_options_out_of_range_are_refused(options, error):
     with pytest.raises(error, match=next(iter(options))), trio.fail_after(ENOUGH):
         await serve(streaming(), config_of(), **options)

@@ -8,6 +8,7 @@ attribute of one object, for as long as the connection lives. No class and no mo
 hypercorn is changed.
 """
 
+import gc as collector
 import signal
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 
-from ._arguments import check_seconds
+from ._arguments import check_seconds, check_thresholds
 from ._drain import DEFAULT_GRACE, run_streams
 from ._outcome import errors_alone
 from ._runtime import current_runtime
@@ -34,6 +35,7 @@ __all__ = ["serve"]
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 Trigger = Callable[[], Awaitable[object]]
+Thresholds = tuple[int, int, int]
 
 # Far longer than a connection that works takes nothing; half of what nginx gives a client.
 DEFAULT_WRITE_TIMEOUT = 30.0
@@ -96,6 +98,36 @@ def connections_below(task: trio.lowlevel.Task) -> Iterator[Any]:
             serves = getattr(variables.get("handler"), "func", None) is TCPServer
             if serves and "stream" in variables:  # the task that listens has none
                 yield variables["stream"]
+
+
+class TunedCollector:
+    """The garbage collector's settings for a server, from its start-up to its end.
+
+    Args:
+        thresholds: As ``gc.set_threshold`` takes them.
+        task_status: Told of the start-up too.
+    """
+
+    def __init__(self, thresholds: Thresholds, task_status: Any) -> None:
+        self._thresholds = thresholds
+        self._task_status = task_status
+        self._before = collector.get_threshold()
+        self._freezes = False
+
+    def started(self, value: object = None) -> None:
+        """Set them, and leave what there is by now out of all collections."""
+        self._freezes = not collector.get_freeze_count()
+        if self._freezes:
+            collector.collect()  # or what is unreachable now would be kept
+            collector.freeze()
+        collector.set_threshold(*self._thresholds)
+        self._task_status.started(value)
+
+    def put_back(self) -> None:
+        """Set everything as it was."""
+        collector.set_threshold(*self._before)
+        if self._freezes:
+            collector.unfreeze()
 
 
 class Server:
@@ -240,6 +272,7 @@ async def serve(
     shutdown_trigger: Trigger | None = None,
     drain: float = DEFAULT_GRACE,
     write_timeout: float = DEFAULT_WRITE_TIMEOUT,
+    gc: Thresholds | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an app with hypercorn on trio, until SIGINT, SIGTERM or your trigger.
@@ -265,10 +298,19 @@ async def serve(
             below the ``graceful_timeout``.
         write_timeout: Seconds without progress after which a client is given up; 30 by
             default.
+        gc: Thresholds of Python's garbage collector for as long as it serves, as
+            ``gc.set_threshold`` takes them; everything that exists after the start-up is
+            left out of its collections then (``gc.freeze``). Everything is put back at the
+            end. None (default) changes nothing. With a thousand streams, half of what they
+            cost is collections that go through all of them and find nothing:
+            ``(50_000, 20, 50)`` makes those rare. What unreachable cycles hold is then
+            freed later.
         task_status: For ``nursery.start``: started with the addresses it listens on.
 
     Raises:
-        ValueError: if ``drain`` or ``write_timeout`` is out of range.
+        TypeError: if ``gc`` is not three integers.
+        ValueError: if ``drain`` or ``write_timeout`` is out of range, or a threshold not
+            positive.
         OSError: if an address cannot be bound.
         RuntimeError: without ``shutdown_trigger`` outside of the main thread.
 
@@ -279,5 +321,11 @@ async def serve(
     """
     check_seconds("drain", drain)
     check_seconds("write_timeout", write_timeout, positive=True)
+    if gc is not None:
+        check_thresholds("gc", gc)
     server = Server(app, config, drain=drain, write_timeout=write_timeout)
-    await server.run(shutdown_trigger, task_status)
+    with ExitStack() as stack:
+        if gc is not None:
+            task_status = TunedCollector(gc, task_status)
+            stack.callback(task_status.put_back)
+        await server.run(shutdown_trigger, task_status)
