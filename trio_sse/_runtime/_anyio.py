@@ -15,7 +15,6 @@ from anyio import (
     current_effective_deadline,
     move_on_after,
     sleep,
-    sleep_forever,
     sleep_until,
     to_thread,
 )
@@ -52,7 +51,7 @@ T = TypeVar("T")
 name = "asyncio"
 
 
-# What anyio has of the next three finds out first what it runs on, each time.
+# What anyio has of the next ones finds out first what it runs on, each time.
 
 
 def current_time() -> float:
@@ -96,6 +95,11 @@ class Event:
             await future
         finally:
             self._waiting.remove(future)
+
+
+async def sleep_forever() -> None:
+    """Block until cancelled; anyio's leaves a timer behind that refers to the context."""
+    await Event().wait()
 
 
 def open_memory_channel(
