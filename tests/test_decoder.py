@@ -5,6 +5,7 @@ After them come the decoder's own promises, which the standard leaves open: when
 an event is returned, what limits its size, where comments go.
 """
 
+import copy
 import pickle
 from typing import Any
 
@@ -659,6 +660,43 @@ def test_a_message_event_is_an_immutable_value():
     assert repr(event) == "MessageEvent(type='e', data='d', last_event_id='1')"
     with pytest.raises(AttributeError):
         event.data = "new"
+
+
+@pytest.mark.parametrize("name", ["type", "data", "last_event_id", "anything_else"])
+def test_no_attribute_of_a_message_event_can_be_set_or_deleted(name: str):
+    event = MessageEvent("e", "d", "1")
+    with pytest.raises(AttributeError):
+        setattr(event, name, "new")
+    with pytest.raises(AttributeError):
+        delattr(event, name)
+
+
+@pytest.mark.parametrize(
+    "other", [MessageEvent("x", "d", "1"), MessageEvent("e", "x", "1"), MessageEvent("e", "d", "x")]
+)
+def test_message_events_that_differ_in_one_field_are_not_equal(other: MessageEvent):
+    assert MessageEvent("e", "d", "1") != other
+
+
+def test_a_message_event_equals_nothing_but_a_message_event():
+    assert MessageEvent("e", "d", "1") != ("e", "d", "1")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_message_event_is_picklable(protocol: int):
+    event = MessageEvent("e", "d", "1")
+    assert pickle.loads(pickle.dumps(event, protocol)) == event
+
+
+def test_a_message_event_is_copyable():
+    event = MessageEvent("e", "d", "1")
+    assert copy.copy(event) == copy.deepcopy(event) == event
+
+
+def test_a_message_event_can_be_taken_apart():
+    match MessageEvent("e", "d", "1"):
+        case MessageEvent(kind, data, last_event_id):
+            assert (kind, data, last_event_id) == ("e", "d", "1")
 
 
 def test_the_json_of_a_message_event_is_its_data_read_as_json():

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ._exceptions import EventTooLargeError
@@ -13,9 +12,10 @@ from ._fields import BYTE_ORDER_MARK
 DEFAULT_MAX_EVENT_SIZE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class MessageEvent:
     """What a client dispatches for one event: WHATWG HTML, sections 9.2.6 and 9.3.1.
+
+    Immutable, hashable and compared by value.
 
     Args:
         type: The type of the event, "message" when the stream gave none.
@@ -23,9 +23,34 @@ class MessageEvent:
         last_event_id: The last event ID of the stream at this event.
     """
 
-    type: str
-    data: str
-    last_event_id: str
+    __slots__ = ("_data", "_last_event_id", "_type")
+    __match_args__ = ("type", "data", "last_event_id")
+
+    # Private slots behind read-only properties, like those of `ServerSentEvent`, and for
+    # the same reason.
+    _type: str
+    _data: str
+    _last_event_id: str
+
+    def __init__(self, type: str, data: str, last_event_id: str) -> None:
+        self._type = type
+        self._data = data
+        self._last_event_id = last_event_id
+
+    @property
+    def type(self) -> str:
+        """The type of the event."""
+        return self._type
+
+    @property
+    def data(self) -> str:
+        """The data."""
+        return self._data
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID of the stream at this event."""
+        return self._last_event_id
 
     def json(self) -> Any:
         """Return the data, read as JSON.
@@ -33,7 +58,30 @@ class MessageEvent:
         Raises:
             ValueError: if it is none.
         """
-        return json.loads(self.data)
+        return json.loads(self._data)
+
+    def _fields(self) -> tuple[str, str, str]:
+        return self._type, self._data, self._last_event_id
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value."""
+        if not isinstance(other, MessageEvent):
+            return NotImplemented
+        return self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        """Hash the fields."""
+        return hash(self._fields())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Make a pickle, or a copy, of the fields."""
+        return self.__class__, self._fields()
+
+    def __repr__(self) -> str:
+        """Show the fields."""
+        named = zip(self.__match_args__, self._fields(), strict=True)
+        shown = ", ".join(f"{name}={value!r}" for name, value in named)
+        return f"{self.__class__.__name__}({shown})"
 
 
 class EventStreamDecoder:
