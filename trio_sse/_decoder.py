@@ -11,6 +11,8 @@ from ._fields import BYTE_ORDER_MARK
 # connection can make a client hold.
 DEFAULT_MAX_EVENT_SIZE = 1024 * 1024
 
+_LF, _CR = b"\n\r"  # as integers, which bytes are searched for several times faster
+
 
 class MessageEvent:
     """What a client dispatches for one event: WHATWG HTML, sections 9.2.6 and 9.3.1.
@@ -176,13 +178,15 @@ class EventStreamDecoder:
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
+        if _CR in data:
+            self._after_cr = data[-1] == _CR
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         events: list[MessageEvent] = []
-        *complete, rest = self._split(data)
-        for line in complete:
-            if not self._take_line(line, events):
-                return events
-        self._line += rest
-        self._check_size(len(self._line))
+        if _LF in data:
+            data = self._take_lines(data, events)
+        if data:
+            self._line += data
+            self._check_size(len(self._line))
         return events
 
     def _skip_byte_order_mark(self, data: bytes) -> bytes:
@@ -194,28 +198,18 @@ class EventStreamDecoder:
         self._starting = False
         return data.removeprefix(BYTE_ORDER_MARK)
 
-    def _split(self, data: bytes) -> list[bytes]:
-        # One pass in C for each kind of line ending that is there.
-        if b"\r" in data:
-            self._after_cr = data.endswith(b"\r")
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return data.split(b"\n")
-
-    def _take_line(self, line: bytes, events: list[MessageEvent]) -> bool:
-        """Process one line; False when it made the event too large."""
+    def _take_lines(self, data: bytes, events: list[MessageEvent]) -> bytes:
+        """Process the lines that have an end, one or more; return what follows them."""
+        *lines, rest = data.split(b"\n")
         if self._line:
-            self._line += line
-            line = bytes(self._line)
+            self._line += lines[0]
+            lines[0] = bytes(self._line)
             self._line.clear()
-        if not self._check_size(len(line)):
-            return False
-        if not line:
-            self._dispatch(events)
-        elif line.startswith(b":"):
-            self._comment(line)
-        else:
-            self._field(line)
-        return True
+        for line in lines:
+            if not self._check_size(len(line)):
+                return b""
+            self._read_line(line, events)
+        return rest
 
     def _check_size(self, line_size: int) -> bool:
         if self._data_size + line_size > self._max_event_size:
@@ -223,6 +217,29 @@ class EventStreamDecoder:
             self._line.clear()
             self._data.clear()
         return not self._failed
+
+    def _read_line(self, line: bytes, events: list[MessageEvent]) -> None:
+        """Read a line, which is known not to be too large."""
+        if not line:
+            self._dispatch(events)
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        # A line's ends are ASCII, so decoding line by line replaces what decoding
+        # the whole stream would.
+        text = value.decode("utf-8", "replace")
+        if name == b"data":
+            self._data.append(text)
+            self._data_size += len(value) + 1
+        elif name == b"event":
+            self._event_type = text
+        elif name == b"id":
+            if "\0" not in text:
+                self._id_buffer = text
+        elif name == b"retry":
+            self._retry(value)
+        elif not name and self._on_comment is not None:
+            self._on_comment(text)
 
     def _dispatch(self, events: list[MessageEvent]) -> None:
         # The id is committed even where the event is not dispatched (9.2.6, step 1).
@@ -234,24 +251,6 @@ class EventStreamDecoder:
             self._data_size = 0
         self._event_type = ""
 
-    def _comment(self, line: bytes) -> None:
-        if self._on_comment is not None:
-            self._on_comment(_text(line[1:].removeprefix(b" ")))
-
-    def _field(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"data":
-            self._data.append(_text(value))
-            self._data_size += len(value) + 1
-        elif name == b"event":
-            self._event_type = _text(value)
-        elif name == b"id":
-            if b"\0" not in value:
-                self._id_buffer = _text(value)
-        elif name == b"retry":
-            self._retry(value)
-
     def _retry(self, value: bytes) -> None:
         # bytes.isdigit() knows ASCII digits alone, which is what the standard asks.
         if value.isdigit():
@@ -259,9 +258,3 @@ class EventStreamDecoder:
                 self.reconnection_time = int(value.lstrip(b"0") or b"0")
             except ValueError:  # more digits than Python converts: no time anyone waits
                 return
-
-
-def _text(value: bytes) -> str:
-    # A line's ends are ASCII, so decoding line by line replaces what decoding
-    # the whole stream would.
-    return value.decode("utf-8", "replace")
