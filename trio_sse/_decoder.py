@@ -24,6 +24,7 @@ _EVENT = re.compile(
     r"(?:id: ?+([^\n\0]++)\n|)\n"
     r"|((?:.++\n)*+\n++)"
 )
+_LONE_CR = re.compile(rb"\r[^\n]")
 
 
 class MessageEvent:
@@ -192,7 +193,7 @@ class EventStreamDecoder:
             data = data.removeprefix(b"\n")
         if _CR in data:
             self._after_cr = data[-1] == _CR
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            data = _with_lf(data)
         events: list[MessageEvent] = []
         if _LF in data:
             end = data.rfind(b"\n\n") + 2
@@ -309,3 +310,10 @@ class EventStreamDecoder:
                 self.reconnection_time = int(value.lstrip(b"0") or b"0")
             except ValueError:  # more digits than Python converts: no time anyone waits
                 return
+
+
+def _with_lf(data: bytes) -> bytes:
+    """Return lines with LF for an end, whatever ended them."""
+    if data[-1] != _CR and _LONE_CR.search(data) is None:
+        return data.replace(b"\r", b"")  # several times faster than to replace CRLF
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
