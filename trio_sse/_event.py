@@ -283,7 +283,9 @@ def _field_lines(name: str, text: str, sep: str) -> str:
 
 
 def _data_text(data: object) -> str:
-    if isinstance(data, str):
+    if type(data) is str:
+        text = data
+    elif isinstance(data, str):
         text = str.__str__(data)  # the text of an enum member too, not its name
     elif isinstance(data, _BYTES):
         return _decode("data", bytes(data))
@@ -305,17 +307,19 @@ def _decode(field: str, data: bytes) -> str:
 def _event_text(event: object) -> str:
     if not isinstance(event, str):
         raise TypeError(f"event must be str, not {type(event).__name__}")
-    check_one_line("event", event)
-    return str.__str__(event)
+    text = event if type(event) is str else str.__str__(event)
+    check_one_line("event", text)
+    return text
 
 
 def _id_text(id_: object) -> str:
-    if isinstance(id_, bool) or not isinstance(id_, str | int):
+    if isinstance(id_, str):
+        text = id_ if type(id_) is str else str.__str__(id_)
+        check_id(text)
+        return text
+    if isinstance(id_, bool) or not isinstance(id_, int):
         raise TypeError(f"id must be str or int, not {type(id_).__name__}")
-    if isinstance(id_, int):
-        return _decimal("id", id_)
-    check_id(id_)
-    return str.__str__(id_)
+    return _decimal("id", id_)
 
 
 def _retry_milliseconds(retry: object) -> int:

@@ -45,18 +45,20 @@ def check_utf8(field: str, text: str) -> None:
 
 def check_one_line(field: str, text: str) -> None:
     """Refuse a line break where the grammar has one line: it would inject a field."""
-    if "\n" in text or "\r" in text:
-        raise ValueError(f"{field} must not hold CR or LF: {text!r}")
-    check_utf8(field, text)
+    if not text.isprintable():  # what is holds no line break, and no surrogate
+        if "\n" in text or "\r" in text:
+            raise ValueError(f"{field} must not hold CR or LF: {text!r}")
+        check_utf8(field, text)
 
 
 def check_id(text: str) -> None:
     """Refuse an id that no client could send back in ``Last-Event-ID``."""
-    check_one_line("id", text)
-    if not _CONTROLS.isdisjoint(text):
-        raise ValueError(
-            f"id must not hold control characters, which a client cannot send back: {text!r}"
-        )
+    if not text.isprintable():  # what is holds no control character either
+        check_one_line("id", text)
+        if not _CONTROLS.isdisjoint(text):
+            raise ValueError(
+                f"id must not hold control characters, which a client cannot send back: {text!r}"
+            )
     if text != text.strip():
         raise ValueError(
             f"id must not begin or end with white space, which a client would lose: {text!r}"
