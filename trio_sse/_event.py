@@ -70,13 +70,25 @@ class ServerSentEvent:
         retry: int | None = None,
         comment: str | None = None,
     ) -> None:
+        only_data = event is None and id is None and retry is None and comment is None
+        # Most events are a line of text. To encode it is also to check it, so that is done once;
+        # a subclass may write itself in another way.
+        if only_data and type(data) is str and type(self) is ServerSentEvent:
+            if "\n" not in data and "\r" not in data:
+                try:
+                    self._encoded = DEFAULT_SEPARATOR, f"data: {data}\r\n\r\n".encode()
+                    self._data = data
+                    self._event = self._id = self._retry = self._comment = None
+                    return
+                except UnicodeEncodeError:
+                    pass  # said below, with the name of the field
         self._data = None if data is None else _data_text(data)
         self._event = None if event is None else _event_text(event)
         self._id = None if id is None else _id_text(id)
         self._retry = None if retry is None else _retry_milliseconds(retry)
         self._comment = None if comment is None else _comment_text(comment)
         self._encoded = None
-        if data is None and event is None and id is None and retry is None and comment is None:
+        if only_data and data is None:
             raise ValueError("an event needs at least one of data, event, id, retry and comment")
 
     @property
