@@ -145,6 +145,8 @@ class Writer:
             ClientGone: if ``send`` raises anything.
         """
         await self._transmit({"type": _BODY, "body": chunk, "more_body": True})
+        if self.timed_out:  # where the send was shielded, it returns as the connection breaks
+            return
         self._observer.sent(len(chunk))
         if len(chunk) < LONGEST_EVENT_ENDING:
             chunk = self._tail + chunk
