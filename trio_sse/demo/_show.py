@@ -1,0 +1,127 @@
+"""What is shown: it goes on whichever server there is to tell of it."""
+
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from random import uniform
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .. import CloseReason, Hub, Instrument, JSONServerSentEvent, ServerSentEvent, open_hub
+from ._cuts import Cuts
+
+if TYPE_CHECKING:
+    from ._frozen import FrozenClient
+
+# Seconds between two numbers: twenty a second, and none like the other.
+LEAST_PAUSE, LONGEST_PAUSE = 0.02, 0.08
+
+# Seconds from one point of the charts to the next.
+MEASURE_PERIOD = 0.5
+
+# What a page that is opened finds of the feed.
+MESSAGES_SHOWN = 20
+
+
+class Meter(Instrument):
+    """Counts the streams that are open."""
+
+    clients = 0
+
+    def opened(self, scope: Mapping[str, Any]) -> None:
+        """Count one more."""
+        self.clients += 1
+
+    def closed(self, scope: Mapping[str, Any], reason: CloseReason) -> None:
+        """Count one less."""
+        self.clients -= 1
+
+
+class Snapshot(Instrument):
+    """What a page that is opened begins with, and the id after which its stream goes on."""
+
+    def __init__(self) -> None:
+        self.last_event_id: str | None = None
+        self.messages: deque[object] = deque(maxlen=MESSAGES_SHOWN)
+
+    def published(self, topic: str, event: ServerSentEvent) -> None:
+        """Take note of an event of the hub."""
+        self.last_event_id = event.id
+        if topic == "feed":
+            self.messages.append(json.loads(str(event.data)))
+
+
+class Show:
+    """What the servers of the page share, one after the other.
+
+    Args:
+        hub: The hub, whose log the browsers resume from.
+        snapshot: Its instrument.
+        nursery: For what an endpoint starts and does not wait for.
+    """
+
+    def __init__(self, hub: Hub, snapshot: Snapshot, nursery: trio.Nursery) -> None:
+        self.hub = hub
+        self.snapshot = snapshot
+        self.nursery = nursery
+        self.meter = Meter()
+        self.cuts = Cuts()
+        self.frozen: FrozenClient | None = None
+        self.server = 0
+        """The number of the server that is there."""
+        self.leaving = False
+        self.told_to_leave = trio.Event()
+
+    def begin_server(self) -> None:
+        """Note that the next server begins."""
+        self.server += 1
+        self.told_to_leave = trio.Event()
+
+    def drain(self) -> None:
+        """Let the server that is there leave."""
+        self.told_to_leave.set()
+
+    def leave(self) -> None:
+        """Let it leave, and no other take its place."""
+        self.leaving = True
+        self.told_to_leave.set()
+
+    async def publish_measures(self) -> None:
+        """Publish, twice a second, how much is delivered, and to how many."""
+        began = before = trio.current_time()
+        delivered = 0
+        while True:
+            await trio.sleep(MEASURE_PERIOD)
+            now, total = trio.current_time(), self.hub.statistics().delivered
+            measures = {
+                "at": round(now - began, 3),
+                "rate": round((total - delivered) / (now - before), 1),
+                "clients": self.meter.clients,
+                "server": self.server,
+            }
+            await self.hub.publish("measures", JSONServerSentEvent(measures, event="measures"))
+            before, delivered = now, total
+
+
+async def publish_numbers(hub: Hub) -> None:
+    """Publish one number after the other, with the moment of each."""
+    number = 0
+    while True:
+        number += 1
+        fields = {"number": number, "at": round(trio.current_time(), 3)}
+        await hub.publish("numbers", JSONServerSentEvent(fields, event="numbers"))
+        await trio.sleep(uniform(LEAST_PAUSE, LONGEST_PAUSE))
+
+
+@asynccontextmanager
+async def open_show() -> AsyncGenerator[Show]:
+    """Let the show go on for as long as a block runs."""
+    snapshot = Snapshot()
+    async with open_hub(instrument=snapshot) as hub, trio.open_nursery() as nursery:
+        show = Show(hub, snapshot, nursery)
+        nursery.start_soon(publish_numbers, hub)
+        nursery.start_soon(show.publish_measures)
+        yield show
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,333 @@
+// One EventSource for all that the page shows, another while there is an answer.
+
+const byId = (id) => document.getElementById(id);
+const show = (id, text) => { byId(id).textContent = text; };
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+// The name of this page, for the server: what to cut off, and who has said what.
+const page = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
+
+const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
+const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+const say = (text) => show("status", text);
+
+async function post(path, body) {
+  const separator = path.includes("?") ? "&" : "?";
+  const answer = await fetch(`${path}${separator}page=${page}`, { method: "POST", body });
+  return answer.ok;
+}
+
+// Numbers: each once, in order, whatever happens to the connection.
+
+const LATE = 150; // milliseconds after which a number has not come as it happened
+const BARS = 72;
+const numbers = { last: null, received: 0, missing: 0, doubled: 0, caughtUp: 0 };
+const bars = [];
+let fastest = Infinity; // the clock of this page minus the server's, and the shortest way
+let longestPause = 0;
+let lastArrival = null;
+
+function countNumber(event) {
+  const { number, at } = JSON.parse(event.data);
+  const now = performance.now();
+  const way = now - at * 1000;
+  fastest = Math.min(fastest, way);
+  const late = way - fastest > LATE;
+  if (numbers.last !== null && number <= numbers.last) numbers.doubled += 1;
+  else if (numbers.last !== null) numbers.missing += number - numbers.last - 1;
+  numbers.last = Math.max(numbers.last ?? 0, number);
+  numbers.received += 1;
+  if (late) numbers.caughtUp += 1;
+  else if (lostAt !== null) comeBack();
+  if (lastArrival !== null) longestPause = Math.max(longestPause, now - lastArrival);
+  lastArrival = now;
+  bars.push({ number, late });
+  bars.splice(0, bars.length - BARS);
+  showCounts();
+}
+
+function showCounts() {
+  for (const name of ["received", "missing", "doubled"]) {
+    show(name, numbers[name].toLocaleString("en"));
+  }
+  byId("missing").classList.toggle("wrong", numbers.missing > 0);
+  byId("doubled").classList.toggle("wrong", numbers.doubled > 0);
+}
+
+function startAnew(event) {
+  Object.assign(numbers, { last: null, received: 0, missing: 0, doubled: 0 });
+  lostAt = null;
+  say(`There is a gap (${JSON.parse(event.data).reason}): the count starts anew.`);
+}
+
+const wave = byId("wave");
+wave.append(...Array.from({ length: BARS }, () => document.createElement("i")));
+
+function drawWave() {
+  const first = BARS - bars.length;
+  [...wave.children].forEach((bar, index) => {
+    const drawn = bars[index - first];
+    bar.style.height = drawn ? `${50 + 42 * Math.sin(drawn.number / 7)}%` : "4%";
+    bar.className = drawn?.late ? "late" : "";
+  });
+}
+
+// Charts of the last minute; what was missed while away is filled in.
+
+const WINDOW = 60; // seconds
+const STEP = 500; // milliseconds between two measures
+const measures = [];
+
+function chart(id, field, title) {
+  const svg = byId(id);
+  const [area, line] = ["area", "line"].map((name) => {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("class", name);
+    svg.append(path);
+    return path;
+  });
+  return () => {
+    const values = measures.map((measure) => measure[field]);
+    const highest = Math.max(...values);
+    const top = Math.max(highest, 1) * 1.25;
+    const end = measures.at(-1).at;
+    const points = measures.map(({ at, [field]: value }) => {
+      const x = 600 - (600 * (end - at)) / WINDOW;
+      return `${x.toFixed(1)},${(96 - (90 * value) / top).toFixed(1)}`;
+    });
+    line.setAttribute("d", `M${points.join("L")}`);
+    area.setAttribute("d", `M${points[0].split(",")[0]},100L${points.join("L")}L600,100Z`);
+    const all = `now ${values.at(-1)}, lowest ${Math.min(...values)}, highest ${highest}`;
+    svg.setAttribute("aria-label", `${title} in the last minute: ${all}.`);
+    if (!still.matches) {
+      const moved = [{ transform: `translateX(${(600 * STEP) / 1000 / WINDOW}px)` }, {}];
+      for (const path of [area, line]) path.animate(moved, { duration: STEP });
+    }
+  };
+}
+
+const drawRate = chart("rate-chart", "rate", "Events per second");
+const drawClients = chart("clients-chart", "clients", "Connected clients");
+
+function measure(event) {
+  const latest = JSON.parse(event.data);
+  measures.push(latest);
+  while (measures[0].at < latest.at - WINDOW) measures.shift();
+  show("rate", Math.round(latest.rate));
+  show("clients", latest.clients);
+  if (latest.server !== server) arriveAt(latest.server);
+  drawRate();
+  drawClients();
+}
+
+// The connection: cut off, drained, and back.
+
+let source = null;
+let opened = 0;
+let lostAt = null;
+let lostBy = null;
+let cutAsked = false;
+let farewellAt = null;
+let server = null;
+
+function setState(state, text) {
+  byId("state").dataset.state = state;
+  show("state", text);
+}
+
+function open() {
+  opened += 1;
+  setState("connected", "Connected");
+  if (opened === 1) say("Connected. Everything below is live.");
+  show("reconnections", opened - 1);
+}
+
+function lose() {
+  lastArrival = null;
+  if (lostAt === null) {
+    lostAt = performance.now();
+    lostBy = farewellAt === null ? (cutAsked ? "cut" : "loss") : "drain";
+    numbers.caughtUp = 0;
+  }
+  if (source.readyState === EventSource.CLOSED) {
+    setState("closed", "Closed");
+    say("The stream is closed for good. Reload the page.");
+  } else {
+    setState("connecting", "Reconnecting");
+    say(lostBy === "drain"
+      ? "The server has said farewell. The browser comes back by itself."
+      : "The connection is cut. The browser comes back by itself.");
+  }
+}
+
+function comeBack() {
+  const away = seconds(performance.now() - lostAt);
+  const { caughtUp, missing } = numbers;
+  const report = `Back after ${away}: ${plural(caughtUp, "number")} caught up, ${missing} missing.`;
+  say(report);
+  if (lostBy === "cut") show("cut-result", report);
+  if (lostBy === "drain") {
+    byId("drain-result").dataset.report = report;
+    showServer();
+  }
+  lostAt = null;
+  cutAsked = false;
+  farewellAt = null;
+}
+
+function arriveAt(number) {
+  server = number;
+  showServer();
+}
+
+function showServer() {
+  const { report } = byId("drain-result").dataset;
+  show("drain-result", `This is server ${server}.${report ? ` ${report}` : ""}`);
+}
+
+byId("cut").addEventListener("click", async () => {
+  cutAsked = true;
+  if (!(await post("cut"))) say("There is nothing to cut: the page is not connected.");
+});
+
+byId("drain").addEventListener("click", () => post("drain"));
+
+// A client that freezes.
+
+let frozenSince = null;
+let freezeTimeout = 3;
+
+function tellOfFrozen(event) {
+  const news = JSON.parse(event.data);
+  if (news.state === "frozen") {
+    frozenSince = performance.now();
+    freezeTimeout = news.timeout;
+    longestPause = 0;
+    byId("freeze-progress").max = freezeTimeout;
+    show("freeze-result", "A client has connected, and reads nothing.");
+    countDown();
+    return;
+  }
+  frozenSince = null;
+  byId("freeze-progress").value = 0;
+  const megabytes = (news.bytes / 1e6).toFixed(1);
+  const report = news.reason === "send_timeout"
+    ? `Dropped ${news.seconds.toFixed(1)} s after the last of ${megabytes} MB was taken.`
+    : `It left otherwise: ${news.reason ?? "it was never served"}.`;
+  show("freeze-result", `${report} Longest pause between two numbers here meanwhile: `
+    + `${Math.round(longestPause)} ms.`);
+  say(report);
+}
+
+function countDown() {
+  if (frozenSince === null) return;
+  const waited = (performance.now() - frozenSince) / 1000;
+  byId("freeze-progress").value = waited;
+  const left = Math.max(0, freezeTimeout - waited).toFixed(still.matches ? 0 : 1);
+  show("freeze-result", `Frozen. It is dropped in ${left} s.`);
+  setTimeout(countDown, still.matches ? 1000 : 100);
+}
+
+byId("freeze").addEventListener("click", async () => {
+  if (!(await post("freeze"))) say("One client is frozen already; wait until it is dropped.");
+});
+
+// The feed.
+
+function addMessage({ text, page: author }) {
+  const item = document.createElement("li");
+  const who = Object.assign(document.createElement("span"), { className: "who" });
+  who.textContent = author === page ? "You" : author;
+  item.append(who, text);
+  byId("feed").prepend(item);
+  while (byId("feed").children.length > 20) byId("feed").lastChild.remove();
+}
+
+function receiveMessage(event) {
+  const message = JSON.parse(event.data);
+  addMessage(message);
+  say(message.page === page ? "Published." : `${message.page} says: ${message.text}`);
+}
+
+byId("publish").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = byId("text").value.trim();
+  if (!text) return;
+  if (await post("publish", text)) byId("text").value = "";
+  else say("The message was refused.");
+});
+
+// An answer, token by token.
+
+let answer = null;
+
+function endAnswer() {
+  answer?.close();
+  answer = null;
+  if (document.activeElement === byId("stop")) byId("start").focus();
+  byId("stop").disabled = true;
+}
+
+byId("start").addEventListener("click", () => {
+  endAnswer();
+  show("tokens", "");
+  show("tokens-result", "The answer is coming.");
+  byId("stop").disabled = false;
+  answer = new EventSource(`tokens?page=${page}`);
+  answer.addEventListener("token", ({ data }) => {
+    const box = byId("tokens");
+    box.append(`${data} `);
+    box.scrollTop = box.scrollHeight;
+  });
+  answer.addEventListener("done", endAnswer);
+});
+
+byId("stop").addEventListener("click", () => {
+  show("tokens-result", "Stopped here.");
+  endAnswer();
+});
+
+const ENDINGS = {
+  completed: (tokens) => `Complete: ${tokens}, and the event that says so.`,
+  client_disconnected: (tokens) => `Stopped: the producer was cancelled after ${tokens}.`,
+  shutdown: (tokens) => `The server left after ${tokens}; the next one goes on.`,
+};
+
+function tellOfAnswer(event) {
+  const { page: whose, tokens, reason } = JSON.parse(event.data);
+  if (whose !== page) return;
+  const text = ENDINGS[reason]?.(plural(tokens, "token")) ?? `It ended otherwise: ${reason}.`;
+  show("tokens-result", text);
+  say(text);
+}
+
+// Begin with what there is, and go on right after it.
+
+async function begin() {
+  const { messages, last_event_id: id } = await (await fetch("state")).json();
+  messages.forEach(addMessage);
+  const query = new URLSearchParams({ page, ...(id && { last_event_id: id }) });
+  source = new EventSource(`events?${query}`);
+  source.onopen = open;
+  source.onerror = lose;
+  source.addEventListener("numbers", countNumber);
+  source.addEventListener("measures", measure);
+  source.addEventListener("feed", receiveMessage);
+  source.addEventListener("frozen", tellOfFrozen);
+  source.addEventListener("answers", tellOfAnswer);
+  source.addEventListener("reset", startAnew);
+  source.addEventListener("farewell", () => { farewellAt = performance.now(); });
+}
+
+let drawnAt = 0;
+
+function draw(now) {
+  if (now - drawnAt >= (still.matches ? 1000 : 0)) {
+    drawnAt = now;
+    drawWave();
+  }
+  requestAnimationFrame(draw);
+}
+
+requestAnimationFrame(draw);
+begin();
