@@ -32,18 +32,18 @@ LAYERS = [
     {"_response", "_middleware"},
     {""},  # the package itself
     {"hypercorn", "redis", "client", "testing"},  # edges, which the package does not import
-    {"_command"},
+    {"_command", "demo"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 FOREIGN = {
-    "trio": {"_runtime", "hypercorn", "testing", "_command"},
+    "trio": {"_runtime", "hypercorn", "testing", "_command", "demo"},
     # Beside the seam, RunVar alone; but what tests are written with is what they are: anyio.
     "anyio": {"_runtime", "_drain", "_ping", "_source", "_transport", "testing"},
     "asyncio": {"_runtime", "testing"},
-    "starlette": {"_response"},
-    "hypercorn": {"hypercorn"},
+    "starlette": {"_response", "demo"},
+    "hypercorn": {"hypercorn", "demo"},
     "coredis": {"redis"},
     # For types alone.
     "httpx": {"testing"},
@@ -73,8 +73,12 @@ def inner_imports(path: Path):
     depth = len(path.relative_to(PACKAGE).parts)
     for level, module, names in imports(path):
         assert not module.startswith("trio_sse"), "imports within the package are relative"
-        if level == depth:  # of the package itself
-            yield from [module.split(".")[0]] if module else names
+        if level != depth:
+            continue
+        if module:
+            yield module.split(".")[0]
+        else:  # of the package itself, or what it exports
+            yield from ("" if name in trio_sse.__all__ else name for name in names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -93,6 +97,11 @@ def test_only_the_seam_and_the_surface_know_foreign_packages(path):
             assert part(path) in FOREIGN.get(top, {part(path)}), f"{part(path)} imports {top}"
         if top == "anyio" and part(path) not in ("_runtime", "testing"):
             assert (module, names) == ("anyio.lowlevel", ["RunVar"])
+
+
+def test_the_demo_uses_what_is_public_alone():
+    for path in (PACKAGE / "demo").glob("*.py"):
+        assert not [name for name in inner_imports(path) if name.startswith("_")], path
 
 
 def test_every_layer_exists():

@@ -1,9 +1,10 @@
 """A browser without a window, told what to do over the DevTools protocol."""
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,22 @@ LISTENING = r"DevTools listening on (ws://\S+)"
 # its document.
 WHEN = """new Promise((resolve) => {{
   const look = () => ({condition}) && resolve();
-  new MutationObserver(look).observe(document, {{ subtree: true, childList: true }});
+  const what = {{ subtree: true, childList: true, attributes: true }};
+  new MutationObserver(look).observe(document, what);
   look();
 }})"""
+
+
+# Where an element can be clicked.
+MIDDLE = """(() => {{
+  const element = document.querySelector({selector});
+  element.scrollIntoView({{ block: "center" }});
+  const {{ x, y, width, height }} = element.getBoundingClientRect();
+  return {{ x: x + width / 2, y: y + height / 2 }};
+}})()"""
+
+# Keys, with what they type and their Windows codes, which is how a browser knows them.
+KEYS = {"Tab": ("", 9), "Enter": ("\r", 13), " ": (" ", 32)}
 
 
 def find_browser() -> str | None:
@@ -48,11 +62,15 @@ class Page:
         self._numbers = count(1)
         self._session: dict[str, str] = {}
         self._loaded: set[str] = set()
+        self.complaints: list[str] = []
+        """What its console says of warnings and errors, a line for each."""
         target = self._call("Target.createTarget", url="about:blank")
         session = self._call("Target.attachToTarget", **target, flatten=True)
         self._session = session
         self._call("Page.enable")
         self._call("Page.setLifecycleEventsEnabled", enabled=True)
+        self._call("Runtime.enable")
+        self._call("Log.enable")
 
     def open(self, url: str) -> None:
         """Go to a URL, and wait until it is loaded and its scripts have run."""
@@ -72,6 +90,38 @@ class Page:
         """Wait until a condition holds that the page shows."""
         self.evaluate(WHEN.format(condition=condition))
 
+    def click(self, selector: str) -> None:
+        """Press the left button of the mouse on the middle of an element."""
+        place = self.evaluate(MIDDLE.format(selector=json.dumps(selector)))
+        for kind in ("mousePressed", "mouseReleased"):
+            button = {"type": kind, "button": "left", "clickCount": 1}
+            self._call("Input.dispatchMouseEvent", **button, **place)
+
+    def press(self, key: str) -> None:
+        """Press a key, one of `KEYS`, and let it go."""
+        text, code = KEYS[key]
+        for kind in ("keyDown", "keyUp"):
+            stroke = {"type": kind, "key": key, "windowsVirtualKeyCode": code}
+            typed = {"text": text} if text and kind == "keyDown" else {}
+            self._call("Input.dispatchKeyEvent", **stroke, **typed)
+
+    def type(self, text: str) -> None:
+        """Type a text where the focus is."""
+        self._call("Input.insertText", text=text)
+
+    def emulate(self, width: int, height: int, *, mobile: bool = False, **features: str) -> None:
+        """Be a screen of a size in pixels, with media features such as prefers_color_scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+        self._call("Emulation.setScrollbarsHidden", hidden=True)
+        media = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
+        self._call("Emulation.setEmulatedMedia", features=media)
+
+    def screenshot(self) -> bytes:
+        """Return a picture of the whole page, a PNG."""
+        picture = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+        return base64.b64decode(picture["data"])
+
     def _call(self, method: str, **params: object) -> Any:
         number = next(self._numbers)
         call = {"id": number, "method": method, "params": params, **self._session}
@@ -85,20 +135,52 @@ class Page:
         message = json.loads(self._connection.recv(READ_TIMEOUT))
         if message.get("method") == "Page.lifecycleEvent" and message["params"]["name"] == "load":
             self._loaded.add(message["params"]["loaderId"])
+        self.complaints += _complaints(message)
         return message
 
 
+def _complaints(message: Any) -> list[str]:
+    """Return what a message of the browser says of warnings and errors."""
+    params = message.get("params", {})
+    match message.get("method"):
+        case "Runtime.exceptionThrown":
+            return [str(params["exceptionDetails"])]
+        case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning", "assert"):
+            return [str(params["args"])]
+        case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
+            return [params["entry"]["text"]]
+    return []
+
+
+class Browser:
+    """A browser, which has pages.
+
+    Args:
+        url: Where it listens.
+        stack: What closes its connections.
+    """
+
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self._url = url
+        self._stack = stack
+
+    def page(self) -> Page:
+        """Return another page, with nothing in it."""
+        from websockets.sync.client import connect
+
+        connection = connect(self._url, max_size=None, proxy=None)
+        return Page(self._stack.enter_context(connection))
+
+
 @contextmanager
-def browsing(path: str, profile: Path) -> Iterator[Page]:
-    """Run the browser that is at a path, with one page.
+def browsing(path: str, profile: Path) -> Iterator[Browser]:
+    """Run the browser that is at a path.
 
     Args:
         path: Where the browser is.
         profile: An empty directory, for what it remembers.
     """
-    from websockets.sync.client import connect
-
     with Process("-c", BECOME, path, *OPTIONS, f"--user-data-dir={profile}") as process:
         url = process.wait_for(LISTENING)[1]
-        with connect(url, max_size=None, proxy=None) as connection:
-            yield Page(connection)
+        with ExitStack() as stack:
+            yield Browser(url, stack)

@@ -1,13 +1,10 @@
 """A browser's own EventSource, on the page of an example: cut off, and back again."""
 
-import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .browser import NAMES, Page, browsing, find_browser
+from .browser import Browser, Page
 from .process import Process
 
 pytest.importorskip("hypercorn")
@@ -17,13 +14,8 @@ pytestmark = [pytest.mark.server, pytest.mark.once]
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    path = find_browser()
-    if path is None:
-        give_up = pytest.fail if "CI" in os.environ else pytest.skip
-        give_up(f"none of {', '.join(NAMES)} is there")
-    with browsing(path, tmp_path) as page:
-        yield page
+def page(browser: Browser) -> Page:
+    return browser.page()
 
 
 def serve(port: int = 0) -> Process:

@@ -41,7 +41,8 @@ def make_app(show: Show) -> Starlette:
 async def state(request: Request) -> Response:
     """What a page begins with, and the id to ask the stream for what comes after."""
     snapshot = _show(request).snapshot
-    fields = {"last_event_id": snapshot.last_event_id, "messages": [*snapshot.messages]}
+    shown = {topic: [*events] for topic, events in snapshot.shown.items()}
+    fields = {"last_event_id": snapshot.last_event_id, **shown}
     return JSONResponse(fields, headers={"Cache-Control": "no-store"})
 
 
@@ -78,9 +79,9 @@ async def drain(request: Request) -> Response:
 async def freeze(request: Request) -> Response:
     """Start a client that freezes, if there is none."""
     show = _show(request)
-    if show.frozen is not None:
+    if show.frozen is not None and not show.frozen.gone:
         raise HTTPException(409, "one client is frozen already")
-    show.frozen = FrozenClient(show)
+    show.frozen = FrozenClient(show.hub, show.meter)
     show.nursery.start_soon(show.frozen.run, *request.scope["server"])
     return Response(status_code=202)
 
@@ -102,7 +103,8 @@ async def tokens(request: Request) -> EventSourceResponse:
 
 
 def _show(request: Request) -> Show:
-    return request.app.state.show
+    show: Show = request.app.state.show
+    return show
 
 
 def _page(request: Request) -> str:

@@ -33,7 +33,8 @@ def _parse() -> Address:
         type=_address,
         help="where to listen; %(default)s by default, port 0 for any that is free",
     )
-    return parser.parse_args().bind
+    address: Address = parser.parse_args().bind
+    return address
 
 
 def _address(text: str) -> Address:

@@ -1,6 +1,6 @@
 """The files of the page, which the package has with it."""
 
-from importlib.resources import files
+from pathlib import Path
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,11 +22,11 @@ HEADERS = {
 
 def file_routes() -> list[Route]:
     """Return a route for each file; the page itself is at the root."""
-    folder = files(__package__).joinpath("page")
+    folder = Path(__file__).with_name("page")
     return [
         Route(
             "/" if name == "index.html" else f"/{name}",
-            Response(folder.joinpath(name).read_bytes(), media_type=kind, headers=HEADERS),
+            Response((folder / name).read_bytes(), media_type=kind, headers=HEADERS),
         )
         for name, kind in FILES.items()
     ]

@@ -45,4 +45,4 @@ async def serve_again_and_again(show: Show, listener: socket.socket) -> None:
     while not show.leaving:
         show.begin_server()
         config = Config.from_mapping(bind=f"fd://{listener.dup().detach()}", loglevel="WARNING")
-        await serve(app, config, shutdown_trigger=show.told_to_leave.wait)
+        await serve(app, config, shutdown_trigger=show.told.wait)

@@ -1,56 +1,21 @@
 """What is shown: it goes on whichever server there is to tell of it."""
 
-import json
-from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from random import uniform
-from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .. import CloseReason, Hub, Instrument, JSONServerSentEvent, ServerSentEvent, open_hub
+from .. import Hub, JSONServerSentEvent, open_hub
 from ._cuts import Cuts
-
-if TYPE_CHECKING:
-    from ._frozen import FrozenClient
+from ._frozen import FrozenClient
+from ._instruments import Meter, Snapshot
 
 # Seconds between two numbers: twenty a second, and none like the other.
 LEAST_PAUSE, LONGEST_PAUSE = 0.02, 0.08
 
 # Seconds from one point of the charts to the next.
 MEASURE_PERIOD = 0.5
-
-# What a page that is opened finds of the feed.
-MESSAGES_SHOWN = 20
-
-
-class Meter(Instrument):
-    """Counts the streams that are open."""
-
-    clients = 0
-
-    def opened(self, scope: Mapping[str, Any]) -> None:
-        """Count one more."""
-        self.clients += 1
-
-    def closed(self, scope: Mapping[str, Any], reason: CloseReason) -> None:
-        """Count one less."""
-        self.clients -= 1
-
-
-class Snapshot(Instrument):
-    """What a page that is opened begins with, and the id after which its stream goes on."""
-
-    def __init__(self) -> None:
-        self.last_event_id: str | None = None
-        self.messages: deque[object] = deque(maxlen=MESSAGES_SHOWN)
-
-    def published(self, topic: str, event: ServerSentEvent) -> None:
-        """Take note of an event of the hub."""
-        self.last_event_id = event.id
-        if topic == "feed":
-            self.messages.append(json.loads(str(event.data)))
 
 
 class Show:
@@ -72,21 +37,22 @@ class Show:
         self.server = 0
         """The number of the server that is there."""
         self.leaving = False
-        self.told_to_leave = trio.Event()
+        self.told = trio.Event()
+        """Set when that one is to leave."""
 
     def begin_server(self) -> None:
         """Note that the next server begins."""
         self.server += 1
-        self.told_to_leave = trio.Event()
+        self.told = trio.Event()
 
     def drain(self) -> None:
         """Let the server that is there leave."""
-        self.told_to_leave.set()
+        self.told.set()
 
     def leave(self) -> None:
         """Let it leave, and no other take its place."""
         self.leaving = True
-        self.told_to_leave.set()
+        self.told.set()
 
     async def publish_measures(self) -> None:
         """Publish, twice a second, how much is delivered, and to how many."""
@@ -94,7 +60,8 @@ class Show:
         delivered = 0
         while True:
             await trio.sleep(MEASURE_PERIOD)
-            now, total = trio.current_time(), self.hub.statistics().delivered
+            now = trio.current_time()
+            total = self.hub.statistics().delivered
             measures = {
                 "at": round(now - began, 3),
                 "rate": round((total - delivered) / (now - before), 1),

@@ -56,6 +56,8 @@ function showCounts() {
 
 function startAnew(event) {
   Object.assign(numbers, { last: null, received: 0, missing: 0, doubled: 0 });
+  measures.length = 0;
+  fastest = Infinity;
   lostAt = null;
   say(`There is a gap (${JSON.parse(event.data).reason}): the count starts anew.`);
 }
@@ -109,8 +111,7 @@ function chart(id, field, title) {
 const drawRate = chart("rate-chart", "rate", "Events per second");
 const drawClients = chart("clients-chart", "clients", "Connected clients");
 
-function measure(event) {
-  const latest = JSON.parse(event.data);
+function addMeasure(latest) {
   measures.push(latest);
   while (measures[0].at < latest.at - WINDOW) measures.shift();
   show("rate", Math.round(latest.rate));
@@ -204,16 +205,14 @@ function tellOfFrozen(event) {
     freezeTimeout = news.timeout;
     longestPause = 0;
     byId("freeze-progress").max = freezeTimeout;
-    show("freeze-result", "A client has connected, and reads nothing.");
     countDown();
     return;
   }
   frozenSince = null;
   byId("freeze-progress").value = 0;
-  const megabytes = (news.bytes / 1e6).toFixed(1);
   const report = news.reason === "send_timeout"
-    ? `Dropped ${news.seconds.toFixed(1)} s after the last of ${megabytes} MB was taken.`
-    : `It left otherwise: ${news.reason ?? "it was never served"}.`;
+    ? `The frozen client was dropped ${news.seconds.toFixed(1)} s after it had connected.`
+    : `The frozen client left otherwise: ${news.reason ?? "it was never served"}.`;
   show("freeze-result", `${report} Longest pause between two numbers here meanwhile: `
     + `${Math.round(longestPause)} ms.`);
   say(report);
@@ -224,7 +223,7 @@ function countDown() {
   const waited = (performance.now() - frozenSince) / 1000;
   byId("freeze-progress").value = waited;
   const left = Math.max(0, freezeTimeout - waited).toFixed(still.matches ? 0 : 1);
-  show("freeze-result", `Frozen. It is dropped in ${left} s.`);
+  show("freeze-result", `It reads nothing, and is dropped in ${left} s.`);
   setTimeout(countDown, still.matches ? 1000 : 100);
 }
 
@@ -304,14 +303,15 @@ function tellOfAnswer(event) {
 // Begin with what there is, and go on right after it.
 
 async function begin() {
-  const { messages, last_event_id: id } = await (await fetch("state")).json();
-  messages.forEach(addMessage);
+  const { last_event_id: id, ...before } = await (await fetch("state")).json();
+  before.feed.forEach(addMessage);
+  before.measures.forEach(addMeasure);
   const query = new URLSearchParams({ page, ...(id && { last_event_id: id }) });
   source = new EventSource(`events?${query}`);
   source.onopen = open;
   source.onerror = lose;
   source.addEventListener("numbers", countNumber);
-  source.addEventListener("measures", measure);
+  source.addEventListener("measures", (event) => addMeasure(JSON.parse(event.data)));
   source.addEventListener("feed", receiveMessage);
   source.addEventListener("frozen", tellOfFrozen);
   source.addEventListener("answers", tellOfAnswer);

@@ -1,0 +1,1 @@
+"""The live page, its server part in this process."""
