@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,20 @@ class Page:
         media = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
         self._call("Emulation.setEmulatedMedia", features=media)
 
-    def screenshot(self) -> bytes:
-        """Return a picture of the whole page, a PNG."""
-        picture = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+    def names(self, role: str) -> list[str]:
+        """Return what a screen reader says of the elements of a role."""
+        nodes = self._call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            node["name"]["value"]
+            for node in nodes
+            if not node["ignored"] and node["role"]["value"] == role
+        ]
+
+    def screenshot(self, height: float = inf) -> bytes:
+        """Return a picture of the page, or of so many pixels of it from the top, a PNG."""
+        size = self._call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {**size, "height": min(size["height"], height), "scale": 1}
+        picture = self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(picture["data"])
 
     def _call(self, method: str, **params: object) -> Any:

@@ -76,7 +76,8 @@ function drawWave() {
 
 // Charts of the last minute; what was missed while away is filled in.
 
-const WINDOW = 60; // seconds
+const LONGEST = 60; // seconds that fit into a chart
+const SHORTEST = 15; // and those that it has at first
 const STEP = 500; // milliseconds between two measures
 const measures = [];
 
@@ -93,8 +94,9 @@ function chart(id, field, title) {
     const highest = Math.max(...values);
     const top = Math.max(highest, 1) * 1.25;
     const end = measures.at(-1).at;
+    const scale = 600 / Math.max(end - measures[0].at, SHORTEST);
     const points = measures.map(({ at, [field]: value }) => {
-      const x = 600 - (600 * (end - at)) / WINDOW;
+      const x = 600 - (end - at) * scale;
       return `${x.toFixed(1)},${(96 - (90 * value) / top).toFixed(1)}`;
     });
     line.setAttribute("d", `M${points.join("L")}`);
@@ -102,7 +104,7 @@ function chart(id, field, title) {
     const all = `now ${values.at(-1)}, lowest ${Math.min(...values)}, highest ${highest}`;
     svg.setAttribute("aria-label", `${title} in the last minute: ${all}.`);
     if (!still.matches) {
-      const moved = [{ transform: `translateX(${(600 * STEP) / 1000 / WINDOW}px)` }, {}];
+      const moved = [{ transform: `translateX(${(scale * STEP) / 1000}px)` }, {}];
       for (const path of [area, line]) path.animate(moved, { duration: STEP });
     }
   };
@@ -113,7 +115,7 @@ const drawClients = chart("clients-chart", "clients", "Connected clients");
 
 function addMeasure(latest) {
   measures.push(latest);
-  while (measures[0].at < latest.at - WINDOW) measures.shift();
+  while (measures[0].at < latest.at - LONGEST) measures.shift();
   show("rate", Math.round(latest.rate));
   show("clients", latest.clients);
   if (latest.server !== server) arriveAt(latest.server);
@@ -187,8 +189,8 @@ function showServer() {
 }
 
 byId("cut").addEventListener("click", async () => {
-  cutAsked = true;
-  if (!(await post("cut"))) say("There is nothing to cut: the page is not connected.");
+  cutAsked = source.readyState === EventSource.OPEN && await post("cut");
+  if (!cutAsked) say("There is nothing to cut: the page is not connected.");
 });
 
 byId("drain").addEventListener("click", () => post("drain"));
@@ -228,7 +230,9 @@ function countDown() {
 }
 
 byId("freeze").addEventListener("click", async () => {
-  if (!(await post("freeze"))) say("One client is frozen already; wait until it is dropped.");
+  if (frozenSince !== null || !(await post("freeze"))) {
+    say("One client is frozen already; wait until it is dropped.");
+  }
 });
 
 // The feed.
