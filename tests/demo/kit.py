@@ -19,11 +19,16 @@ virtual_time = pytest.mark.parametrize("virtual_time_backend", ["trio"], indirec
 real_time = pytest.mark.parametrize("anyio_backend", ["trio"])
 
 
+# Seconds, of virtual time for most; the show itself would go on for ever.
+ENOUGH = 300
+
+
 @asynccontextmanager
 async def shown():
     """Open the show, and yield it and its app."""
-    async with open_show() as show:
-        yield show, make_app(show)
+    with trio.fail_after(ENOUGH):
+        async with open_show() as show:
+            yield show, make_app(show)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from .process import Process
@@ -76,8 +77,9 @@ class Page:
     def open(self, url: str) -> None:
         """Go to a URL, and wait until it is loaded and its scripts have run."""
         loader = self._call("Page.navigate", url=url)["loaderId"]
+        deadline = monotonic() + READ_TIMEOUT
         while loader not in self._loaded:
-            self._receive()
+            self._receive(deadline)
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression in the page, awaited if it is a promise."""
@@ -138,13 +140,14 @@ class Page:
         number = next(self._numbers)
         call = {"id": number, "method": method, "params": params, **self._session}
         self._connection.send(json.dumps(call))
-        while (message := self._receive()).get("id") != number:
+        deadline = monotonic() + READ_TIMEOUT  # whatever else the page has to tell meanwhile
+        while (message := self._receive(deadline)).get("id") != number:
             pass
         assert "error" not in message, message["error"]
         return message["result"]
 
-    def _receive(self) -> Any:
-        message = json.loads(self._connection.recv(READ_TIMEOUT))
+    def _receive(self, deadline: float) -> Any:
+        message = json.loads(self._connection.recv(max(0, deadline - monotonic())))
         if message.get("method") == "Page.lifecycleEvent" and message["params"]["name"] == "load":
             self._loaded.add(message["params"]["loaderId"])
         self.complaints += _complaints(message)

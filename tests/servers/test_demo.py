@@ -32,7 +32,7 @@ LOOKS = [
 ]
 
 # Pixels; of a desktop, the first two groups of panels.
-TOP = 1165
+TOP = 1180
 
 # What the browser says itself of a connection that was cut off in the middle.
 CUT = "Failed to load resource: net::ERR_INCOMPLETE_CHUNKED_ENCODING"

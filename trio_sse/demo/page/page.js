@@ -282,7 +282,8 @@ byId("start").addEventListener("click", () => {
     box.append(`${data} `);
     box.scrollTop = box.scrollHeight;
   });
-  answer.addEventListener("done", endAnswer);
+  // The server ends the stream now; a browser would come back, and ask for more.
+  answer.addEventListener("done", () => { answer.onerror = endAnswer; });
 });
 
 byId("stop").addEventListener("click", () => {
@@ -299,6 +300,7 @@ const ENDINGS = {
 function tellOfAnswer(event) {
   const { page: whose, tokens, reason } = JSON.parse(event.data);
   if (whose !== page) return;
+  if (answer && reason === "client_disconnected") return; // the one before, stopped for this one
   const text = ENDINGS[reason]?.(plural(tokens, "token")) ?? `It ended otherwise: ${reason}.`;
   show("tokens-result", text);
   say(text);
