@@ -175,6 +175,7 @@ class EventSourceResponse(Response):
         self._content = Content(content, preflight=preflight)
         sep = self._content.separator(sep)
         self._called = False
+        self._new_stream: Callable[..., Stream] = Stream
         self._send_timeout = send_timeout
         self._tcp_user_timeout = tcp_user_timeout
         self._instrument = instrument
@@ -305,7 +306,7 @@ class EventSourceResponse(Response):
             multiplexed = scope.get("http_version", "1.1") >= "2"
         connection = find_connection(runtime, scope, receive, send, self._tcp_user_timeout)
         writer = Writer(runtime, send, timeout, observer, status, self.raw_headers, connection)
-        stream = Stream(
+        stream = self._new_stream(
             runtime,
             source,
             writer,

@@ -51,6 +51,9 @@ class SourceOptions:
     preflight: bool
     cleanup_timeout: float
     sync_limit: Any
+    run_ahead: int = MAX_CHUNK_SIZE
+    """How many bytes an iteration may be ahead of the writer; with 0 it is asked for an item
+    when the one before has been sent."""
 
     def __post_init__(self) -> None:
         """Refuse what no channel and no thread can be had with."""
@@ -188,14 +191,16 @@ def _open_producer(
 def _open_iteration(
     content: AsyncIterable[object], runtime: Runtime, options: SourceOptions
 ) -> Source:
-    return IterationSource(runtime, content, MAX_CHUNK_SIZE, options.cleanup_timeout, options.sep)
+    return IterationSource(
+        runtime, content, options.run_ahead, options.cleanup_timeout, options.sep
+    )
 
 
 def _open_thread(content: Iterable[object], runtime: Runtime, options: SourceOptions) -> Source:
     return ThreadSource(
         runtime,
         content,
-        MAX_CHUNK_SIZE,
+        options.run_ahead,
         options.sync_limit,
         options.cleanup_timeout,
         options.sep,

@@ -17,7 +17,8 @@ class Mailbox:
 
     Args:
         runtime: The runtime of the stream.
-        limit: The number of bytes from which on there is no room for more.
+        limit: The number of bytes from which on there is no room for more; with 0 there is
+            room only while the other task waits.
     """
 
     __slots__ = (
@@ -44,7 +45,7 @@ class Mailbox:
     @property
     def full(self) -> bool:
         """Whether the task that puts should wait for room."""
-        return self._size >= self._limit
+        return self._size >= self._limit and self._filled is None
 
     @property
     def ready(self) -> bool:
@@ -89,6 +90,7 @@ class Mailbox:
             await self._runtime.checkpoint()
         else:
             self._filled = self._runtime.Event()
+            self._let_in()
             await self._filled.wait()
         return self._cut(limit)
 
@@ -100,10 +102,13 @@ class Mailbox:
         joined = b"".join(self._chunks[:count])
         del self._chunks[:count]
         self._size -= size
+        self._let_in()
+        return joined
+
+    def _let_in(self) -> None:
         if self._room is not None and not self.full:
             self._room.set()
             self._room = None
-        return joined
 
 
 class MailboxSource(ABC):
