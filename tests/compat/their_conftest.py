@@ -12,12 +12,12 @@ from fnmatch import fnmatch
 import anyio
 import httpx2
 import pytest
-from compat.excluded import EXCLUDED, EXCLUDED_ON
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import trio_sse.compat
+from compat.excluded import EXCLUDED, EXCLUDED_ON
 
 trio_sse.compat.install_as_sse_starlette()
 

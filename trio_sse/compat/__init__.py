@@ -25,8 +25,7 @@ What differs from sse-starlette, on purpose:
 * What makes no event stream is refused when the response is called: content that is ``str``,
   bytes or a dict, which would be streamed piece by piece; a status without a body; a header
   that would break its line.
-* A producer, ``async def (send)``, and a `trio_sse.Subscription` are content too, and a
-  `trio_sse.ServerSentEvent` is an item.
+* A `trio_sse.Subscription` is content too, and a `trio_sse.ServerSentEvent` an item.
 * Clean-up that was cut short is logged by the logger ``trio_sse``, all else by this module's.
 * Private methods and attributes are not there.
 """

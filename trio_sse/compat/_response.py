@@ -80,7 +80,7 @@ class EventSourceResponse(Response):
 
     def __init__(
         self,
-        content: ContentStream | Iterable[Content] | Callable[..., Awaitable[object]],
+        content: ContentStream | Iterable[Content],
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str = "text/event-stream",
@@ -130,8 +130,8 @@ class EventSourceResponse(Response):
         """The content as an async iterable; what is assigned is streamed in its place."""
         content = self._content
         if not isinstance(content, AsyncIterable):
-            self._content = iterate_in_threadpool(content)
-        return cast("Any", self._content)
+            content = self._content = iterate_in_threadpool(content)
+        return cast("Any", content)
 
     @body_iterator.setter
     def body_iterator(self, content: AsyncContentStream) -> None:
@@ -197,16 +197,19 @@ class EventSourceResponse(Response):
         )
 
     def _encoded(self) -> Any:
-        """Return the content with its items encoded, where there are any."""
+        """Return the content with its items encoded; those of a subscription are."""
         content = self._content
         CheckedContent(content)
         if isinstance(content, Subscription):
             return content
         if isinstance(content, AsyncIterable):
-            return AsyncItems(cast("AsyncIterable[Any]", content), self._encode)
+            return AsyncItems(cast("Any", content), self._encode)
         if isinstance(content, Iterable):
-            return sync_items(cast("Iterable[Any]", content), self._encode)
-        return content
+            return sync_items(cast("Any", content), self._encode)
+        raise TypeError(
+            f"content is {type(content).__name__!r}: it must be an async iterable or an iterable; "
+            "a producer is for trio_sse.EventSourceResponse"
+        )
 
     def _encode(self, item: Content) -> bytes:
         chunk = ensure_bytes(item, self.sep)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,8 +20,10 @@ class _Switch(type):
 
 
 @contextmanager
-def told_to_exit(call: Callable[[], object]) -> Generator[None]:
-    """Call once ``AppStatus.should_exit`` is set, or if it is; from any thread."""
+def told_to_exit(then: Callable[[], object]) -> Generator[None]:
+    """Call ``then`` in this event loop when ``AppStatus.should_exit`` is set, or if it is."""
+    # In this context: another thread's does not know which event loop it is in.
+    call = partial(current_runtime().caller_from_threads(), copy_context().run, then)
     calls = AppStatus._calls  # pyright: ignore[reportPrivateUsage]
     calls.add(call)
     try:
@@ -41,9 +44,8 @@ class _ExitEvent:
         AppStatus.should_exit = True
 
     async def wait(self) -> None:
-        runtime = current_runtime()
-        told = runtime.Event()
-        with told_to_exit(partial(runtime.caller_from_threads(), told.set)):
+        told = current_runtime().Event()
+        with told_to_exit(told.set):
             await told.wait()
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 from .._drain import DEFAULT_GRACE, run_streams
 from .._response import EventSourceResponse
-from .._runtime import Event, current_runtime
+from .._runtime import Event
 from .._supervisor import Stream
 from ._status import AppStatus, told_to_exit
 
@@ -21,8 +20,7 @@ class NativeResponse(EventSourceResponse):
         self._source_options = replace(self._source_options, run_ahead=0)
 
     async def _serve(self, stream: Stream) -> None:
-        leave = cast("LeavingStream", stream).exit
-        with told_to_exit(partial(current_runtime().caller_from_threads(), leave)):
+        with told_to_exit(cast("LeavingStream", stream).exit):
             await super()._serve(stream)
 
 
