@@ -7,8 +7,8 @@ class SendTimeoutError(TimeoutError):
     """A client took longer than ``send_timeout`` seconds to take what was sent to it.
 
     A slow client is no error of the server, so a response ends quietly with
-    `CloseReason.SEND_TIMEOUT` and this exception stays inside of it; code that
-    drives a stream by other means meets it.
+    `CloseReason.SEND_TIMEOUT`. That of `trio_sse.compat` raises this in the end, since
+    that is what its users know.
     """
 
 

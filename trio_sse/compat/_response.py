@@ -78,6 +78,9 @@ class EventSourceResponse(Response):
     DEFAULT_SEPARATOR = "\r\n"
     DEFAULT_CLEANUP_TIMEOUT = 30.0
 
+    active: bool
+    """Whether the stream has yet to end."""
+
     def __init__(
         self,
         content: ContentStream | Iterable[Content],
@@ -111,7 +114,6 @@ class EventSourceResponse(Response):
         self.send_timeout = send_timeout
         self.client_close_handler_callable = client_close_handler_callable
         self.active = True
-        """Whether the stream has yet to end."""
         self._content: Any = content
         self._shutdown_event = shutdown_event
         self._shutdown_grace_period = shutdown_grace_period
