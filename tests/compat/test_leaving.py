@@ -176,6 +176,18 @@ async def test_setting_the_switch_twice_and_back_is_setting_it_once():
     assert late.data == ["x"]
 
 
+async def test_a_switch_that_is_heard_of_too_late_changes_nothing():
+    client = FakeClient()
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call, EventSourceResponse(endless()))
+        await client.wait_for_body(b"first")
+        [call] = AppStatus._calls
+        client.disconnect()
+    call()
+    await anyio.sleep(1)
+    assert not is_draining()
+
+
 async def test_the_handler_of_before_is_called_by_handle_exit():
     calls = []
 

@@ -31,21 +31,18 @@ class LeavingStream(Stream):
         super().__init__(*args, **options)
         self._event = event
         self._grace = grace
-        self._leaving = False
 
     def stop_after(self, grace: float) -> None:
         """Stop for a shutdown, after the grace of the response, if that is to end it."""
-        automatic = AppStatus.enable_automatic_graceful_drain
-        if self._leaving or not (automatic or AppStatus.should_exit):
+        if not (AppStatus.enable_automatic_graceful_drain or AppStatus.should_exit):
             return
-        self._leaving = True
         if self._event is not None:
             self._event.set()
         self.waits_for_drain |= self._grace > 0
         super().stop_after(self._grace or grace)
 
     def exit(self) -> None:
-        """Drain, since ``AppStatus.should_exit`` is set."""
+        """Drain, since ``AppStatus.should_exit`` is set; not if that is heard of too late."""
         if self.reason is None:
             run_streams().begin_draining(DEFAULT_GRACE)
             self.stop_after(DEFAULT_GRACE)
