@@ -66,6 +66,7 @@ def test_it_is_too_late_when_the_other_one_has_been_imported(tmp_path: Path, imp
 
 
 def test_importing_patches_nothing() -> None:
+    pytest.importorskip("uvicorn")
     process = run(
         "from uvicorn import Server; before = dict(vars(Server));"
         "import trio_sse.compat; assert dict(vars(Server)) == before;"
