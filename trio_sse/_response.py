@@ -238,21 +238,18 @@ class EventSourceResponse(Response):
         self._called = True
         limit, streams = self._limit, run_streams()
         if limit is None or not _wants_stream(scope) or streams.is_draining():
-            await self._serve(scope, receive, send, streams)
+            await self._serve(self._open_stream(scope, receive, send, streams))
         elif limit.take(self._limit_key):
             try:
-                await self._serve(scope, receive, send, streams)
+                await self._serve(self._open_stream(scope, receive, send, streams))
             finally:
                 limit.give_back(self._limit_key)
         else:
-            await self._serve(scope, receive, send, streams, full=True)
+            await self._serve(self._open_stream(scope, receive, send, streams, full=True))
         if self.background is not None:
             await self.background()
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, streams: RunStreams, *, full: bool = False
-    ) -> None:
-        stream = self._open_stream(scope, receive, send, streams, full=full)
+    async def _serve(self, stream: Stream) -> None:
         try:
             await stream.serve()
         except AccessDeniedError as error:
@@ -260,7 +257,7 @@ class EventSourceResponse(Response):
                 raise
             raise HTTPException(403) from error
         finally:
-            streams.remove(stream)
+            stream.streams.remove(stream)
 
     async def _ask(self, scope: Scope) -> None:
         """Raise if a GET would be refused."""
@@ -279,7 +276,13 @@ class EventSourceResponse(Response):
             raise HTTPException(503, "Too many event streams", {"Retry-After": str(seconds)})
 
     def _open_stream(
-        self, scope: Scope, receive: Receive, send: Send, streams: RunStreams, *, full: bool
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        streams: RunStreams,
+        *,
+        full: bool = False,
     ) -> Stream:
         runtime = current_runtime()
         source = self._content.open(runtime, self._source_options)

@@ -85,7 +85,7 @@ class Stream:
         self._connection = connection
         self._observer = observer
         self._options = options
-        self._streams = streams
+        self.streams = streams
         self._pings = run_pings()
         self._multiplexed = multiplexed
         self._context = copy_context()
@@ -184,14 +184,14 @@ class Stream:
 
     async def _run(self) -> None:
         self._streaming = True
-        self._streams.watch(self._connection, self, self._client_left)
+        self.streams.watch(self._connection, self, self._client_left)
         try:
             await self._stream_or_fail()
         except ClientGone:
             self._end(CloseReason.CLIENT_DISCONNECTED)
         finally:
             self._pings.leave(self._pinger)
-            self._streams.unwatch(self._connection, self)
+            self.streams.unwatch(self._connection, self)
             self._streaming = False  # takes no more tasks
             self._source.stop()  # nobody takes from it any more
             self._scope.cancel()
