@@ -32,6 +32,7 @@ from fakes import FakeClient, Recorder, serving
 from trio_sse import (
     CloseReason,
     EventSourceResponse,
+    Instrument,
     ServerSentEvent,
     drain,
     draining,
@@ -88,6 +89,17 @@ async def test_a_peer_that_stops_reading_is_reset_after_send_timeout(server):
     assert closed.reasons == [CloseReason.SEND_TIMEOUT]
     assert socket_of(client).was_reset
     assert 5 + SEND_GRACE <= anyio.current_time() <= 5 + 2 * SEND_GRACE
+
+
+@pytest.mark.parametrize("server", servers(freeze_at=2))
+async def test_an_instrument_is_not_told_of_what_was_not_sent_in_time(server):
+    class Count(Instrument):
+        def sent(self, scope, size):
+            sizes.append(size)
+
+    sizes = []
+    await server().call(EventSourceResponse(two, send_timeout=5, instrument=Count()))
+    assert sizes == [len(b"data: one\r\n\r\n")]
 
 
 @pytest.mark.parametrize("server", servers(freeze_at=1))
