@@ -12,6 +12,7 @@ from fakes import FakeClient, Recorder, serving
 from trio_sse import CloseReason, EncodeError, EventSourceResponse, ServerSentEvent
 from trio_sse._runtime import current_runtime
 from trio_sse._source import MAX_CHUNK_SIZE
+from trio_sse._source._channel import ENOUGH_TO_JOIN
 
 pytestmark = pytest.mark.anyio
 
@@ -181,6 +182,36 @@ async def test_a_burst_leaves_joined_and_in_order(content):
     expected = b"".join(event.encode() for event in EVENTS)
     assert client.body == expected
     assert client.sends <= math.ceil(len(expected) / MAX_CHUNK_SIZE) + 2
+
+
+@pytest.mark.parametrize("size", [1000, 16, 4])
+@pytest.mark.parametrize("producing", [True, False], ids=["producer", "channel"])
+async def test_events_that_are_sent_one_after_the_other_leave_joined(producing, size):
+    async def produce(send):
+        for n in range(160):
+            await send.send(n)
+        await send.aclose()
+
+    client = FakeClient()
+    if producing:
+        await client.call(EventSourceResponse(produce, max_buffer_size=size))
+    else:
+        send, receive = current_runtime().open_memory_channel(size)
+        response = EventSourceResponse(receive, data_sender_callable=partial(produce, send))
+        await client.call(response)
+    assert client.data == [str(n) for n in range(160)]
+    assert len(client.chunks) <= 160 / min(size, ENOUGH_TO_JOIN) + 4
+
+
+async def test_an_event_that_is_sent_alone_leaves_alone_and_at_once():
+    async def produce(send):
+        for n in range(3):
+            await anyio.sleep(1)
+            await send.send(n)
+
+    client = FakeClient()
+    await client.call(EventSourceResponse(produce))
+    assert client.times[2:5] == [1, 2, 3]
 
 
 async def test_a_chunk_stops_growing_at_the_byte_limit():

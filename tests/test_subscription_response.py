@@ -23,6 +23,7 @@ from trio_sse import (
     last_event_id,
     open_hub,
 )
+from trio_sse._feed import ENOUGH_TO_JOIN
 from trio_sse._source import MAX_CHUNK_SIZE
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +146,27 @@ async def test_what_is_published_during_a_send_leaves_joined():
             await client.wait_for_body(b"data: c")
     assert texts(client) == ["a", "b", "c"]
     assert len(client.chunks) == 2
+
+
+async def publish_from_outbox(hub, *items):
+    for item in items:
+        hub.publish_nowait("news", item)
+
+
+@pytest.mark.parametrize("publish", [publish, publish_from_outbox])
+async def test_events_that_are_published_one_after_the_other_leave_joined(publish):
+    clients = [FakeClient() for _ in range(3)]
+    async with open_hub() as hub, anyio.create_task_group() as group:
+        for client in clients:
+            group.start_soon(client.call, EventSourceResponse(hub.subscribe("news")))
+        await anyio.sleep(1)
+        await publish(hub, *range(160))
+        for client in clients:
+            await client.wait_for_body(b"data: 159")
+        group.cancel_scope.cancel()
+    for client in clients:
+        assert texts(client) == [str(n) for n in range(160)]
+        assert len(client.chunks) <= 160 / ENOUGH_TO_JOIN + 5
 
 
 async def test_a_client_that_lags_within_the_log_misses_nothing():

@@ -91,13 +91,16 @@ class ChannelSource:
     async def _let_fill(self) -> None:
         """Let a task that sends one item after the other go on, for as long as it does.
 
-        Each of its sends is a checkpoint, and one of ours costs a fraction of an ASGI send.
+        Each of its sends is a checkpoint, and one of ours costs a fraction of an ASGI send. Trio
+        shuffles who has a turn when, so in two of ours everyone else has one at least.
         """
-        before, ready = -1, 0
-        while before < ready < ENOUGH_TO_JOIN:
-            before = ready
+        ready = stays = 0
+        while stays < 2 and ready < ENOUGH_TO_JOIN:
             await self._runtime.checkpoint()
-            ready = 0 if self._rest is not None else self._count_ready()
+            before, ready = ready, 0 if self._rest is not None else self._count_ready()
+            if not ready:
+                break
+            stays = 0 if ready > before else stays + 1
 
     def _count_ready(self) -> int:
         statistics = self._channel.statistics()
