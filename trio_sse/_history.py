@@ -221,7 +221,10 @@ class Log:
     def has_after(self, topics: Collection[str], position: int) -> bool:
         """Tell whether there is a record of these topics after a position."""
         known = self._topics
-        return any(name in known and known[name].has_after(position) for name in topics)
+        for name in topics:
+            if name in known and known[name].has_after(position):
+                return True
+        return False
 
     def after(self, topics: Collection[str], position: int) -> Iterator[Record]:
         """Return the records of these topics after a position, in order.
