@@ -345,8 +345,8 @@ class Cursor:
             return self._take(log.after(topics, self._after), limit)
         place = self._after, log.head, limit, topics
         if feed.taken is None or feed.taken[0] != place:
-            events = self._take(log.after(topics, self._after), limit)
-            feed.taken = place, events, self._after
+            taken = self._take(log.after(topics, self._after), limit)
+            feed.taken = place, taken, self._after
         _, events, self._after = feed.taken
         return events
 

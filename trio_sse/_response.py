@@ -327,7 +327,7 @@ class EventSourceResponse(Response):
 
 
 def _wants_stream(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["method"].upper() != "HEAD"
+    return bool(scope["type"] == "http" and scope["method"].upper() != "HEAD")
 
 
 def _check_limit(limit: object, key: object) -> None:
