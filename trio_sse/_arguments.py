@@ -64,10 +64,10 @@ def check_key(name: str, value: object) -> None:
 
 def check_thresholds(name: str, thresholds: object) -> None:
     """Refuse what ``gc.set_threshold`` could not be given, or would take for "never"."""
-    values: tuple[object, ...] = thresholds if isinstance(thresholds, tuple) else ()
+    values: list[Any] = [*cast("Any", thresholds)] if isinstance(thresholds, tuple) else []
     if len(values) != 3 or not all(type(value) is int for value in values):
         raise TypeError(f"{name} must be a tuple of three int, not {thresholds!r}")
-    if min(cast("Any", values)) <= 0:
+    if min(values) <= 0:
         raise ValueError(f"{name} must be three positive numbers, not {thresholds!r}")
 
 
