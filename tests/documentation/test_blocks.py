@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from .pages import PAGES, ROOT, SETUP, Block, blocks
-from .running import READERS_ADDRESS, run_page
+from .running import run_page
 
 # What runs the blocks of these pages, all of them, in its own way.
 ELSEWHERE = {
@@ -38,7 +38,7 @@ def programs() -> list[Path]:
 
 
 def talks(page: Path) -> bool:
-    return any(READERS_ADDRESS in block.code for block in blocks(page, "python"))
+    return any("await serve(" in block.code for block in blocks(page, SETUP))
 
 
 def require_packages(page: Path) -> None:
