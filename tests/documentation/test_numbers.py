@@ -14,7 +14,8 @@ from trio_sse import (
     open_hub,
 )
 from trio_sse._backoff import DEFAULT_RECONNECTION_TIME
-from trio_sse._drain import FAREWELL_TIMEOUT
+from trio_sse._drain import DEFAULT_GRACE, FAREWELL_TIMEOUT
+from trio_sse._hub import DEFAULT_CLOSE_TIMEOUT
 from trio_sse._response import DEFAULT_CLEANUP_TIMEOUT
 from trio_sse.testing import open_stream
 
@@ -97,20 +98,35 @@ def manifest(key: str) -> float:
     return float(found[0])
 
 
-def test_a_pod_has_time_for_everything_that_comes_before_its_end() -> None:
-    pytest.importorskip("hypercorn")
-    pytest.importorskip("coredis")
-    pytest.importorskip("httpx")
-    values = clocks()
-    expected = {
-        "preStop": manifest("preStop:\\s+sleep: {seconds"),
-        "drain": values["drain of trio_sse.hypercorn.serve"],
-        "graceful_timeout": values["hypercorn's graceful_timeout"],
+def longest_end() -> dict[str, float]:
+    """Return what comes after SIGTERM, and how long it may take."""
+    hypercorn = pytest.importorskip("hypercorn")
+    return {
+        "drain": DEFAULT_GRACE,
+        "graceful_timeout": hypercorn.Config().graceful_timeout,
         "cleanup_timeout": DEFAULT_CLEANUP_TIMEOUT,
-        "close_timeout": values["close_timeout of open_hub"],
+        "close_timeout": DEFAULT_CLOSE_TIMEOUT,
     }
+
+
+def test_a_pod_has_time_for_everything_that_comes_before_its_end() -> None:
     rows = {row[0].strip("`"): float(row[1]) for row in tables(KUBERNETES, "")}
-    assert rows == expected
+    assert rows == {"preStop": manifest("preStop:\\s+sleep: {seconds"), **longest_end()}
     total = sum(rows.values())
     assert f"That is {total:g} seconds at most" in KUBERNETES.read_text(encoding="utf-8")
     assert manifest("terminationGracePeriodSeconds") > total
+
+
+def test_systemd_waits_long_enough_too() -> None:
+    text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    stop = re.search(r"TimeoutStopSec=(\d+)", text)
+    assert stop
+    assert float(stop[1]) > sum(longest_end().values())
+
+
+def test_the_page_on_shutdown_has_the_times_of_serve() -> None:
+    rows = [*tables(DOCS / "shutdown.md", "from")]
+    streams = DEFAULT_GRACE + 2 * FAREWELL_TIMEOUT
+    rest = DEFAULT_GRACE + longest_end()["graceful_timeout"]
+    assert [float(row[0]) for row in rows] == [0, DEFAULT_GRACE, streams, rest]
+    assert [float(row[1]) for row in rows[:-1]] == [DEFAULT_GRACE, streams, rest]
