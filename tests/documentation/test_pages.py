@@ -23,7 +23,7 @@ MODULES = {
 
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)[^)]*\)")
 _MODULE = re.compile(r"^\.\. (?:module|automodule|currentmodule):: (\S+)$", re.MULTILINE)
-_OBJECT = re.compile(r"^\.\. auto(?:class|function|exception|data):: (\S+)$", re.MULTILINE)
+_OBJECT = re.compile(r"^\.\. (?:auto(?:class|function|exception|data)|data):: (\S+)$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
