@@ -17,6 +17,7 @@ from trio_sse._backoff import DEFAULT_RECONNECTION_TIME
 from trio_sse._drain import DEFAULT_GRACE, FAREWELL_TIMEOUT
 from trio_sse._hub import DEFAULT_CLOSE_TIMEOUT
 from trio_sse._response import DEFAULT_CLEANUP_TIMEOUT
+from trio_sse.compat import EventSourceResponse as CompatResponse
 from trio_sse.testing import open_stream
 
 from .pages import ROOT, tables
@@ -48,8 +49,11 @@ def clocks() -> dict[str, object]:
     stream = ("ping", "send_timeout", "max_age", "cleanup_timeout", "retry")
     client = ("reconnection_time", "min_reconnection_time", "max_reconnection_time")
     engine = ("max_age", "publish_timeout", "response_timeout", "heartbeat")
+    compat = ("cleanup_timeout", "shutdown_grace_period")
+    theirs = {f"{name} of trio_sse.compat": default_of(CompatResponse, name) for name in compat}
     return {
         **of(EventSourceResponse, *stream),
+        **theirs,
         "tcp_user_timeout": EventSourceResponse([])._tcp_user_timeout,
         "grace of drain": default_of(drain, "grace"),
         "grace of DrainMiddleware": default_of(DrainMiddleware, "grace"),

@@ -198,6 +198,27 @@ def test_the_service_ends_with_a_farewell(tmp_path: Path) -> None:
         assert process.complaints() == []
 
 
+def test_what_the_tutorial_says_of_asyncio_is_all_that_uvicorn_takes(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    copy_until(END, tmp_path)
+    for path in (tmp_path / "station.py", tmp_path / "service.py"):
+        code = path.read_text(encoding="utf-8").replace("import trio\n", "import anyio\n")
+        code = code.replace("trio.sleep(", "anyio.sleep(")
+        code = code.replace("trio.open_nursery()", "anyio.create_task_group()")
+        path.write_text(code, encoding="utf-8")
+    command = (*STRICT, "-m", "uvicorn", "--port", "0", "service:app")
+    with Process(*command, directory=tmp_path) as process:
+        address = process.address()
+        with Visitor(address, log_in(address)) as visitor:
+            visitor.ask("/events")
+            assert visitor.next().type == "ready"
+            reading(visitor.next())
+            process.send_signal(signal.SIGTERM)
+            assert visitor.all()[-1].type == "farewell"
+        process.wait()
+        assert process.complaints() == []
+
+
 def test_the_tests_of_the_service_pass(tmp_path: Path) -> None:
     copy_until(TESTS, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
