@@ -6,10 +6,11 @@ import pytest
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from trio.testing import MockClock
 
-from trio_sse import drain, open_hub
+from trio_sse import EventSourceResponse, drain, open_hub
 from trio_sse.testing import open_stream
 
 from .pages import ROOT, blocks
@@ -91,3 +92,14 @@ def test_a_last_event_id_of_ones_own_is_checked(text: str) -> None:
     assert seen(request(b"")) == 0
     with pytest.raises(HTTPException):
         seen(request(text.encode()))
+
+
+def test_the_middleware_of_starlette_that_compresses_leaves_a_stream_alone() -> None:
+    app = GZipMiddleware(EventSourceResponse(["hello"]), minimum_size=1)
+
+    async def test() -> None:
+        async with open_stream(app, headers={"accept-encoding": "gzip"}) as stream:
+            assert "content-encoding" not in stream.headers
+            assert (await stream.receive()).data == "hello"
+
+    trio.run(test)
