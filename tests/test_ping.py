@@ -6,6 +6,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
+from fake_servers import Hypercorn
 from fakes import FakeClient, serving
 from trio_sse import EventSourceResponse, ServerSentEvent
 from trio_sse._ping import Pinger
@@ -81,6 +82,22 @@ async def test_of_streams_that_have_ended_next_to_nothing_is_kept():
         assert pings(client) == [15]
         assert count() <= before + 2
     assert count() <= before + 1  # this one's own response
+
+
+async def test_a_ping_that_returns_when_its_stream_has_ended_is_the_last():
+    class Shielded(Hypercorn):
+        async def asgi_send(self, message):
+            if b"ping" in message.get("body", b""):
+                with anyio.CancelScope(shield=True):
+                    await self.server.socket.closed.wait()  # and returns, as if all were well
+            else:
+                await super().asgi_send(message)
+
+    beside = FakeClient()
+    async with serving(beside, EventSourceResponse(wait_for_ever)):
+        await serve_for(16, Shielded(), EventSourceResponse(wait_for_ever))
+        await anyio.sleep_until(61)
+    assert pings(beside) == [15, 30, 45, 60]
 
 
 async def test_a_ping_is_made_in_the_context_of_its_request():

@@ -438,6 +438,20 @@ async def test_a_handed_in_channel_that_its_owner_closes_is_an_error():
     assert client.data == ["a"]
 
 
+@pytest.mark.parametrize("virtual_time_backend", ["trio"], indirect=True)
+async def test_a_handed_in_channel_that_its_owner_closes_while_it_is_waited_for_is_an_error():
+    _send, receive = current_runtime().open_memory_channel(1)
+
+    async def close_soon():
+        await anyio.sleep(1)
+        receive.close()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(close_soon)
+        with pytest.raises(trio.ClosedResourceError):  # anyio's channels tell nobody who waits
+            await FakeClient().call(EventSourceResponse(receive))
+
+
 async def test_a_data_sender_fills_the_channel_that_was_handed_in():
     send, receive = current_runtime().open_memory_channel(0)
 

@@ -891,6 +891,21 @@ async def test_a_transport_that_lacks_something_is_not_taken_for_one(missing, mo
     assert named(find(broken_trio_stream())) == "Connection"
 
 
+async def test_a_protocol_that_takes_no_attributes_is_not_followed():
+    class Fixed:
+        __slots__ = ()
+
+        def shutdown(self):
+            pass
+
+        def eof_received(self):
+            pass
+
+    client = Uvicorn()
+    client.transport.get_protocol = Fixed
+    assert named(find(client)) == "Connection"
+
+
 def broken_trio_stream():
     client = Hypercorn()
     client.server.stream.socket = SimpleNamespace(close=None)
