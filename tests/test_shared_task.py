@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from trio_sse._runtime import current_runtime
 from trio_sse._shared_task import SharedTask
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +35,7 @@ class Work:
     """What a shared task does: nothing, until it is told to end."""
 
     def __init__(self):
-        self.shared = SharedTask(current_runtime(), self.run)
+        self.shared = SharedTask(self.run)
         self.begun = self.running = self.most = 0
         self.end = anyio.Event()
 
@@ -121,7 +120,7 @@ async def test_what_it_raises_is_raised_in_its_own_host_alone():
         await anyio.sleep(1)
         raise ValueError
 
-    shared = SharedTask(current_runtime(), fail)
+    shared = SharedTask(fail)
 
     async def host_both(other):
         async with hosting(shared):
@@ -135,3 +134,37 @@ async def test_what_it_raises_is_raised_in_its_own_host_alone():
         assert raised.group_contains(ValueError)
         await anyio.sleep(10)
         shared.leave(other)
+
+
+@pytest.mark.parametrize("virtual_time_backend", ["trio"], indirect=True)
+async def test_after_an_interrupt_another_host_has_it():
+    begun = 0
+
+    async def be_interrupted_once():
+        nonlocal begun
+        begun += 1
+        await anyio.sleep(1)
+        if begun == 1:
+            raise KeyboardInterrupt
+        await anyio.sleep_forever()
+
+    shared = SharedTask(be_interrupted_once)
+
+    async def host_one():
+        async with hosting(shared):
+            await anyio.sleep_forever()
+
+    async def host_both(other):
+        async with anyio.create_task_group() as group:
+            group.start_soon(host_one)
+            await anyio.sleep(0.5)
+            shared.join(other)
+
+    async with anyio.create_task_group() as group:
+        other = Host(group)
+        with pytest.raises(BaseExceptionGroup):
+            await host_both(other)
+        await anyio.sleep(5)
+        assert begun == 2
+        shared.leave(other)
+        group.cancel_scope.cancel()

@@ -1,6 +1,7 @@
 """The four kinds of content, and the contract that they meet."""
 
 import math
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -201,6 +202,32 @@ async def test_events_that_are_sent_one_after_the_other_leave_joined(producing, 
         await client.call(response)
     assert client.data == [str(n) for n in range(160)]
     assert len(client.chunks) <= 160 / min(size, ENOUGH_TO_JOIN) + 4
+
+
+async def test_a_channel_whose_items_others_receive_too_is_not_waited_for_for_ever():
+    send, receive = anyio.create_memory_object_stream(100)
+    other = receive.clone()
+    for n in range(4):
+        send.send_nowait(n)
+
+    async def take_turns():
+        while True:  # there is always something, and never much
+            send.send_nowait("more")
+            await anyio.lowlevel.checkpoint()
+            send.send_nowait("more")
+            await anyio.lowlevel.checkpoint()
+            for _ in range(2):
+                with suppress(anyio.WouldBlock):
+                    other.receive_nowait()
+
+    client = FakeClient()
+    with send, other:
+        async with serving(client, EventSourceResponse(receive)) as group:
+            group.start_soon(take_turns)
+            with anyio.move_on_after(1):
+                for _ in range(500):
+                    await anyio.lowlevel.checkpoint()
+    assert len(client.chunks) > 5
 
 
 async def test_an_event_that_is_sent_alone_leaves_alone_and_at_once():

@@ -5,6 +5,7 @@ import gc
 import itertools
 import logging
 import math
+from contextlib import suppress
 from contextvars import ContextVar
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
+from fake_servers import Uvicorn
 from fakes import FakeClient, Recorder
 from trio_sse import CloseReason, EventSourceResponse, Instrument, ServerSentEvent, drain
 from trio_sse._runtime import current_runtime
@@ -1315,25 +1317,59 @@ async def test_a_stream_leaves_nothing_to_the_garbage_collector(anyio_backend_na
     async def generate():
         yield "a"
 
-    contents = {"producer": lambda: once, "generator": generate, "failing": lambda: fails}
+    async def refuse(send, task_status):
+        raise LookupError
 
-    async def visit(content):
-        try:
-            await FakeClient().call(EventSourceResponse(content, on_close=Recorder()))
-        except LookupError:
-            assert content is fails
+    cases = {
+        "producer": (lambda: once, {}),
+        "generator": (generate, {}),
+        "failing": (lambda: fails, {}),
+        "failing before the headers": (lambda: refuse, {"preflight": True}),
+        "without pings": (lambda: once, {"ping": 0}),
+        "HEAD": (lambda: once, {"method": "HEAD"}),
+    }
 
-    for make in contents.values():
+    async def visit(make, options):
+        client = FakeClient(method=options.get("method", "GET"))
+        options = {name: value for name, value in options.items() if name != "method"}
+        with suppress(LookupError):
+            await client.call(EventSourceResponse(make(), on_close=Recorder(), **options))
+
+    for case in cases.values():
         async with anyio.create_task_group() as group:
-            group.start_soon(visit, make())
+            group.start_soon(visit, *case)
     gc.collect()
     before = ours()
     gc.disable()
     try:
-        for kind, make in contents.items():
+        for kind, case in cases.items():
             for _ in range(10):
                 async with anyio.create_task_group() as group:
-                    group.start_soon(visit, make())
+                    group.start_soon(visit, *case)
             assert ours() - before < 10, kind
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("virtual_time_backend", ["asyncio"], indirect=True)
+async def test_a_native_cancellation_stops_the_stream_at_once():
+    async def produce(send):
+        try:
+            while True:
+                await send.send("again")
+                await anyio.sleep(0.01)
+        finally:
+            stopped.append(anyio.current_time())
+
+    stopped, closed, client = [], Recorder(), Uvicorn(slow=0.003)
+    client.transport.buffered = 1  # there is always something on its way
+    response = EventSourceResponse(produce, on_close=closed)
+    task = asyncio.get_running_loop().create_task(client.call(response))
+    await client.wait_for_body(b"again")
+    sends, now = client.sends, anyio.current_time()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stopped == [now]
+    assert client.sends <= sends + 1
+    assert closed.reasons == [CloseReason.CANCELLED]

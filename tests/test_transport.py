@@ -636,6 +636,38 @@ async def test_a_server_that_cannot_be_heard_of_after_all_is_served_without(capl
     assert "cannot be heard of" in caplog.text
 
 
+async def test_a_stream_that_begins_when_a_server_is_leaving_is_told_too():
+    live, slow, late, closed = Hypercorn(), Hypercorn(slow=0.4), Hypercorn(), Recorder()
+    slow.context = late.context = live.context
+    async with anyio.create_task_group() as group:
+        group.start_soon(live.call, EventSourceResponse(endless))
+        await anyio.sleep(0.1)
+        live.context.terminated.set()
+        await anyio.lowlevel.checkpoint()
+        group.start_soon(slow.call, EventSourceResponse(endless))  # lingers while it is refused
+        await anyio.sleep(0.3)
+        await late.call(EventSourceResponse(endless, on_close=closed))
+    assert closed.reasons == [CloseReason.SHUTDOWN]
+
+
+async def test_a_server_that_cannot_be_followed_after_all_is_served_without(monkeypatch, caplog):
+    class Treacherous:
+        @property
+        def should_exit(self):
+            raise OSError("gotcha")
+
+        def handle_exit(self):
+            pass
+
+    caplog.set_level(logging.DEBUG, "trio_sse")
+    monkeypatch.setattr(signal, "getsignal", lambda number: Treacherous().handle_exit)
+    client = Uvicorn()
+    await client.call(EventSourceResponse(one))
+    assert client.complete
+    assert "cannot be heard of" in caplog.text
+    assert not {"shutdown", "eof_received"} & {*vars(client.transport)}
+
+
 async def test_uvicorn_has_its_own_methods_back_after_the_stream():
     client = Uvicorn()
     before = client.transport.shutdown

@@ -1,7 +1,8 @@
 """Leaving: the live streams of this run, and how they are told to end."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol
@@ -125,24 +126,29 @@ class RunStreams:
             host: The stream, which may have to wait for all of them.
             gone: Called if the peer leaves in a way that the server does not pass on.
         """
-        shutdown = connection.shutdown
-        if shutdown is not None:
-            watch = self._watches.get(id(shutdown))
-            if watch is None:
-                wait = partial(self._wait_for_shutdown, shutdown)
-                watch = self._watches[id(shutdown)] = SharedTask(self._runtime, wait)
-            watch.join(host)
-        connection.follow(self.server_leaves, gone)
+        with _spared("the server's shutdown cannot be heard of"):
+            self._wait_with(host, connection.shutdown)
+            connection.follow(self.server_leaves, gone)
 
     def unwatch(self, connection: Watched, host: Host) -> None:
         """Undo one call of `watch`."""
-        connection.unfollow()
+        with _spared("the server is still followed"):
+            connection.unfollow()
         name = id(connection.shutdown)
         watch = self._watches.get(name)
         if watch is not None:
             watch.leave(host)
             if not watch:
                 del self._watches[name]
+
+    def _wait_with(self, host: Host, shutdown: Any) -> None:
+        if shutdown is None:
+            return
+        watch = self._watches.get(id(shutdown))
+        if watch is None:
+            wait = partial(self._wait_for_shutdown, shutdown)
+            watch = self._watches[id(shutdown)] = SharedTask(wait)
+        watch.join(host)
 
     async def leave(self, grace: float) -> None:
         """Drain, but wait no longer than it takes if no producer's clean-up is in the way.
@@ -178,12 +184,10 @@ class RunStreams:
         await self._idle.wait()
 
     async def _wait_for_shutdown(self, shutdown: Any) -> None:
-        try:
+        with _spared("the server's shutdown cannot be heard of"):
             await shutdown.wait()
-        except Exception:
-            # What a server has inside may change; a stream must not fail for it.
-            logger.debug("the server's shutdown cannot be heard of", exc_info=True)
-        else:
+            # Who comes yet, on a connection that is open, is to be told by another wait.
+            self._watches.pop(id(shutdown), None)
             self.server_leaves()
 
     def _end_draining(self) -> None:
@@ -191,6 +195,15 @@ class RunStreams:
         # may be started in the same event loop.
         if self._began.is_set() and not self._streams and not self._holds:
             self._began = self._runtime.Event()
+
+
+@contextmanager
+def _spared(otherwise: str) -> Generator[None]:
+    """Log what is raised: a server may change inside, and a stream must not fail for it."""
+    try:
+        yield
+    except Exception:
+        logger.debug(otherwise, exc_info=True)
 
 
 _run_streams: RunVar[RunStreams] = RunVar("trio_sse.streams")

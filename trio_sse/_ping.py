@@ -29,7 +29,6 @@ class Pinger:
 
     Args:
         runtime: The runtime of the stream.
-        stream: The stream.
         writer: What the pings are written to.
         interval: Seconds; 0 for no pings.
         factory: Returns the event to send, or None for a comment.
@@ -52,14 +51,13 @@ class Pinger:
     def __init__(
         self,
         runtime: Runtime,
-        stream: Pinged,
         writer: Writer,
         interval: float,
         factory: Callable[[], Any] | None,
         sep: str,
     ) -> None:
         self._runtime = runtime
-        self.stream = stream
+        self.stream: Pinged
         self._writer = writer
         self.interval = interval
         self._factory = factory
@@ -101,7 +99,7 @@ class Pinger:
 
     def let_go(self) -> None:
         """Refer to nothing any more: its place among those that wait is cleared later."""
-        del self.stream, self._writer, self._factory
+        del self._writer, self._factory
 
     async def _frame(self) -> bytes:
         if self._factory is None:
@@ -127,17 +125,18 @@ class Pings:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._task = SharedTask(runtime, self._run)
+        self._task = SharedTask(self._run)
         self._armed: list[Pinger] = []  # a heap, the next one first
         self._over = 0  # how many of those are over
         self._scope: CancelScope | None = None
 
-    def join(self, pinger: Pinger) -> None:
-        """Ping from now on, when it is due, until `leave`."""
+    def join(self, pinger: Pinger, stream: Pinged) -> None:
+        """Ping a stream from now on, when it is due, until `leave`."""
         pinger.joined = True
+        pinger.stream = stream
         pinger.find_due()
         self.arm(pinger)
-        self._task.join(pinger.stream)
+        self._task.join(stream)
 
     def arm(self, pinger: Pinger) -> None:
         """Wait until a pinger is due, once more."""
@@ -153,6 +152,7 @@ class Pings:
         if not pinger.joined:
             return
         self._task.leave(pinger.stream)
+        del pinger.stream  # which refers to it
         pinger.over = True
         if pinger.armed:
             pinger.let_go()

@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
-from ._runtime import Runtime
-
 
 class Host(Protocol):
     """What has a nursery."""
@@ -23,14 +21,13 @@ class SharedTask:
     that waits for it, and it ends with the last of those it is there for.
 
     Args:
-        runtime: The runtime of the hosts.
-        async_fn: What the task runs: again if it is cancelled, but no more once it returns.
+        async_fn: What the task runs: again if it is cancelled or interrupted, but no more once it
+            returns, or raises.
     """
 
-    __slots__ = ("_async_fn", "_hosts", "_over", "_runs", "_runtime")
+    __slots__ = ("_async_fn", "_hosts", "_over", "_runs")
 
-    def __init__(self, runtime: Runtime, async_fn: Callable[[], Awaitable[None]]) -> None:
-        self._runtime = runtime
+    def __init__(self, async_fn: Callable[[], Awaitable[None]]) -> None:
         self._async_fn = async_fn
         self._runs = self._over = False
         # Who could have it. A dict is slow to say what it begins with, once that was deleted
@@ -57,14 +54,14 @@ class SharedTask:
             host.start_soon(partial(self._run, host))
 
     async def _run(self, host: Host) -> None:
-        cancelled = False
+        over = True
         try:
             await self._async_fn()
         except BaseException as error:
-            cancelled = self._runtime.is_cancelled(error)
+            over = isinstance(error, Exception | GeneratorExit)
             raise
         finally:
-            self._runs, self._over = False, not cancelled
+            self._runs, self._over = False, over
             # Who was cancelled has no use for it, and may yet take its time to leave.
             self._hosts.pop(host, None)
             self._start_if_needed()

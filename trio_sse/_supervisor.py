@@ -97,7 +97,7 @@ class Stream:
         self._told_of_disconnect = False
         self._left_at_the_end = False
         self._pinger = Pinger(
-            runtime, self, writer, options.ping, options.ping_message_factory, options.sep
+            runtime, writer, options.ping, options.ping_message_factory, options.sep
         )
         self._data_sender: Feeder | None = None
         self._feeders: Sequence[Feeder] = source.feeders
@@ -145,7 +145,7 @@ class Stream:
         """Stop for a shutdown, after ``grace`` seconds if the producer has asked for them."""
         if self.waits_for_drain and self._streaming:
             self._in_grace = True
-            self._nursery.start_soon(self._stop_later, grace)
+            self.start_soon(partial(self._stop_later, grace))
         else:
             self.stop(CloseReason.SHUTDOWN)
 
@@ -216,7 +216,7 @@ class Stream:
         await self._pinger.check()
         await self._writer.start()
         if self._options.ping:
-            self._pings.join(self._pinger)
+            self._pings.join(self._pinger, self)
         if self._options.max_age is not None:
             nursery.start_soon(self._expire, self._options.max_age)
         await self._open()
@@ -303,6 +303,7 @@ class Stream:
                 self._client_left()
             await self._runtime.sleep_forever()
         finally:
+            pass
             await self._let_go()
 
     async def _hear_disconnect(self) -> None:
@@ -310,7 +311,7 @@ class Stream:
             while (await self._receive())["type"] not in _DISCONNECTS:
                 await self._runtime.checkpoint()
         except OSError:
-            pass
+            self._scope.cancel()  # asyncio's own Task.cancel() comes to this task alone
         self._told_of_disconnect = True
 
     def _client_left(self) -> None:

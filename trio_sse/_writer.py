@@ -166,7 +166,8 @@ class Writer:
         if self._connection.peer_left():
             raise ClientGone
         await self._transmit({"type": _BODY, "body": frame, "more_body": True})
-        self._observer.pinged()
+        if not self.timed_out:
+            self._observer.pinged()
         return True
 
     async def finish(self) -> None:
@@ -232,14 +233,17 @@ class Writer:
         """
         if self._sending:
             await self._wait_for_turn()
-        if self._connection.closed():
-            raise ClientGone
         self._begin()
         try:
+            if self._connection.closed():
+                raise ClientGone
+            self._begun = self._interrupted = True
             await self._send(message)
             if self.finishing:
                 self._finished = True
                 await self._connection.flushed(interrupted=False)
+        except ClientGone:
+            raise
         except OSError as error:
             raise ClientGone from error
         except Exception as error:
@@ -255,7 +259,7 @@ class Writer:
         self.last_write = self._runtime.current_time()
 
     def _begin(self) -> None:
-        self._sending = self._begun = self._interrupted = True
+        self._sending = True
         if self._timeout is not None:
             deadline = self._runtime.current_time() + self._timeout
             self._scope.deadline = min(deadline, self._end_by)

@@ -301,7 +301,8 @@ async def serve(
         gc: Thresholds of Python's garbage collector for as long as it serves, as
             ``gc.set_threshold`` takes them; everything that exists after the start-up is
             left out of its collections then (``gc.freeze``). Everything is put back at the
-            end. None (default) changes nothing. With a thousand streams, half of what they
+            end. It is one setting for the whole process: give it to one server. None (default)
+            changes nothing. With a thousand streams, half of what they
             cost is collections that go through all of them and find nothing:
             ``(50_000, 20, 50)`` makes those rare. What unreachable cycles hold is then
             freed later.

@@ -15,7 +15,6 @@ from anyio import (
     current_effective_deadline,
     move_on_after,
     sleep,
-    sleep_until,
     to_thread,
 )
 from anyio import EndOfStream as EndOfChannel
@@ -43,7 +42,6 @@ __all__ = [
     "run_shielded",
     "sleep",
     "sleep_forever",
-    "sleep_until",
 ]
 
 T = TypeVar("T")

@@ -21,7 +21,6 @@ from trio import (
     open_nursery,
     sleep,
     sleep_forever,
-    sleep_until,
     to_thread,
 )
 from trio import open_memory_channel as _open_memory_channel
@@ -48,7 +47,6 @@ __all__ = [
     "run_shielded",
     "sleep",
     "sleep_forever",
-    "sleep_until",
 ]
 
 T = TypeVar("T")

@@ -95,12 +95,12 @@ class ChannelSource:
         shuffles who has a turn when, so in two of ours everyone else has one at least.
         """
         ready = stays = 0
-        while stays < 2 and ready < ENOUGH_TO_JOIN:
+        for _ in range(ENOUGH_TO_JOIN):  # not for ever: somebody else may receive too
             await self._runtime.checkpoint()
             before, ready = ready, 0 if self._rest is not None else self._count_ready()
-            if not ready:
-                break
             stays = 0 if ready > before else stays + 1
+            if not 0 < ready < ENOUGH_TO_JOIN or stays == 2:
+                break
 
     def _count_ready(self) -> int:
         statistics = self._channel.statistics()

@@ -17,8 +17,8 @@ Closer = Callable[[], Awaitable[object]]
 class Source(Protocol):
     """Where the events of one stream come from.
 
-    One task calls `receive_some` and `close`. `stop` may be called from any
-    task of the same run, at any time, any number of times.
+    One task calls `receive_some`, and when that has ended, another `close`. `stop` may be
+    called from any task of the same run, at any time, any number of times.
     """
 
     errors: list[Exception]

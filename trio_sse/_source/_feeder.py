@@ -51,9 +51,11 @@ class Feeder:
         finally:
             self.running = False
             self._ended()
-            # It refers to the source and the source to it; the stream is over, so
-            # that nothing need wait for the garbage collector.
-            del self._feed, self._ended
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Refer to the source no more, which refers to this: no collector need find them."""
+        del self._feed, self._ended
 
     def stop(self) -> None:
         """Cancel the user's code; its clean-up runs in its own task."""

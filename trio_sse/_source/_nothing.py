@@ -51,5 +51,7 @@ class NoSource:
         """Nothing is going on."""
 
     def close(self) -> Closer | None:
-        """Close the content."""
+        """Close the content, whose feeders have never run."""
+        for feeder in self._content.feeders:
+            feeder.let_go()
         return self._content.close()
