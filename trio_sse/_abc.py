@@ -182,10 +182,11 @@ class Instrument:
     """Watch streams, or a hub, from outside: subclass it and override what you need.
 
     Every method does nothing by default and is called synchronously, in a task of
-    the stream or of the hub; it must not block. ``scope`` is the ASGI scope of the
-    request, the same object in each call for one stream. When a method raises, that is
-    logged, and for the rest of that stream only ``closed`` is called, for the rest of that
-    hub nothing. A response calls the methods that have a ``scope``, a hub the others.
+    the stream or of the hub, or in the one that drains; it must not block. ``scope`` is the
+    ASGI scope of the request, the same object in each call for one stream. When a method
+    raises, that is logged, and for the rest of that stream only ``closed`` is called, for the
+    rest of that hub nothing. A response calls the methods that have a ``scope``, a hub the
+    others. One instrument may be given to any number of both.
 
     Example::
 
@@ -205,11 +206,30 @@ class Instrument:
     def started(self, scope: Mapping[str, Any], /) -> None:
         """The status and the headers have been sent."""
 
+    def first_byte(self, scope: Mapping[str, Any], seconds: float, /) -> None:
+        """The first bytes of events have been sent, ``seconds`` after ``opened``.
+
+        Told before ``sent``. A ping is none; the frame of ``retry=`` is one.
+        """
+
     def sent(self, scope: Mapping[str, Any], size: int, /) -> None:
         """``size`` bytes of events have been sent in one body message."""
 
+    def delivered(self, scope: Mapping[str, Any], count: int, /) -> None:
+        """``count`` events have been sent in one body message: told after ``sent``.
+
+        What ends in an empty line is counted, so an event of raw bytes that was cut in its
+        last line break is not.
+        """
+
     def pinged(self, scope: Mapping[str, Any], /) -> None:
         """A ping has been sent."""
+
+    def drained(self, scope: Mapping[str, Any], /) -> None:
+        """The server drains, and the stream has been asked to end; ``closed`` follows.
+
+        Not told of a response that is called later: that is opened, and closed at once.
+        """
 
     def closed(self, scope: Mapping[str, Any], reason: CloseReason, /) -> None:
         """The stream is over: once for each call of ``opened``, after ``on_close``."""

@@ -7,8 +7,12 @@ from typing import Any
 from ._abc import Instrument
 from ._close_reason import CloseReason
 from ._event import ServerSentEvent
+from ._runtime import Runtime
 
 logger = logging.getLogger("trio_sse")
+
+# Whatever its line ends are, the end of an event holds one of these, and once.
+_ENDS = (b"\n\n", b"\r\r", b"\n\r")
 
 
 class _Teller:
@@ -37,30 +41,51 @@ class Observer(_Teller):
     Args:
         instrument: The instrument, or None.
         scope: The ASGI scope that the instrument is given.
+        runtime: The runtime of the stream, whose clock measures.
     """
 
-    __slots__ = ("_scope",)
+    __slots__ = ("_opened_at", "_runtime", "_scope")
     _then = "of the end alone"
 
-    def __init__(self, instrument: Instrument | None, scope: Mapping[str, Any]) -> None:
+    def __init__(
+        self, instrument: Instrument | None, scope: Mapping[str, Any], runtime: Runtime
+    ) -> None:
         super().__init__(instrument)
         self._scope = scope
+        self._runtime = runtime
+        self._opened_at: float | None = None  # until the first byte
 
     def opened(self) -> None:
         """The response has been called."""
+        if self._muted:
+            return
+        self._opened_at = self._runtime.current_time()
         self._tell("opened", self._scope)
 
     def started(self) -> None:
         """The headers have been sent."""
         self._tell("started", self._scope)
 
-    def sent(self, size: int) -> None:
+    def sent(self, chunk: bytes) -> None:
         """One body message has been sent."""
-        self._tell("sent", self._scope, size)
+        if self._muted:  # with no instrument, that is all it costs
+            return
+        if self._opened_at is not None:
+            seconds = self._runtime.current_time() - self._opened_at
+            self._opened_at = None
+            self._tell("first_byte", self._scope, seconds)
+        self._tell("sent", self._scope, len(chunk))
+        count = sum(map(chunk.count, _ENDS))
+        if count:
+            self._tell("delivered", self._scope, count)
 
     def pinged(self) -> None:
         """A ping has been sent."""
         self._tell("pinged", self._scope)
+
+    def drained(self) -> None:
+        """The stream has been asked to end."""
+        self._tell("drained", self._scope)
 
     def closed(self, reason: CloseReason) -> None:
         """The stream is over."""

@@ -287,7 +287,7 @@ class EventSourceResponse(Response):
         runtime = current_runtime()
         source = self._content.open(runtime, self._source_options)
         nothing = partial(NoSource, runtime, source)
-        observer = Observer(self._instrument, scope)
+        observer = Observer(self._instrument, scope, runtime)
         status, options, multiplexed = self.status_code, self._options, False
         timeout = self._send_timeout
         reason: CloseReason | None = None

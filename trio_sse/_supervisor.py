@@ -143,6 +143,7 @@ class Stream:
 
     def stop_after(self, grace: float) -> None:
         """Stop for a shutdown, after ``grace`` seconds if the producer has asked for them."""
+        self._observer.drained()
         if self.waits_for_drain and self._streaming:
             self._in_grace = True
             self.start_soon(partial(self._stop_later, grace))

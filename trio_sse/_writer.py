@@ -147,7 +147,7 @@ class Writer:
         await self._transmit({"type": _BODY, "body": chunk, "more_body": True})
         if self.timed_out:  # where the send was shielded, it returns as the connection breaks
             return
-        self._observer.sent(len(chunk))
+        self._observer.sent(chunk)
         if len(chunk) < LONGEST_EVENT_ENDING:
             chunk = self._tail + chunk
         self._tail = chunk[-LONGEST_EVENT_ENDING:]
