@@ -32,7 +32,7 @@ LAYERS = [
     {"_response", "_middleware"},
     {""},  # the package itself
     # Edges, which the package does not import.
-    {"hypercorn", "redis", "client", "testing", "compat"},
+    {"hypercorn", "redis", "client", "testing", "compat", "opentelemetry"},
     {"_command", "demo"},
     {"__main__"},
 ]
@@ -46,6 +46,7 @@ FOREIGN = {
     "starlette": {"_response", "compat", "demo"},
     "hypercorn": {"hypercorn", "demo"},
     "coredis": {"redis"},
+    "opentelemetry": {"opentelemetry"},
     # For types alone.
     "httpx": {"testing"},
     "httpx2": {"testing"},
