@@ -15,7 +15,7 @@ PACKAGE = Path(trio_sse.__file__).parent
 # From the ground up. A module imports from layers below its own, and within a
 # package (a folder) from its siblings.
 LAYERS = [
-    {"_exceptions", "_fields", "_close_reason", "_arguments"},
+    {"_exceptions", "_fields", "_close_reason", "_arguments", "_json"},
     {"_event", "_backoff"},
     {"_decoder", "_history"},
     {"_abc"},

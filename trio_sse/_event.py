@@ -1,6 +1,5 @@
 """The event a server sends, and what else a stream accepts in its place."""
 
-import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,8 +12,11 @@ from ._fields import (
     check_utf8,
     split_lines,
 )
+from ._json import is_model, write_json
 
 _REPR_LIMIT = 60
+# What events are called, and where; the name of the first means nothing else anywhere.
+_EVENTS = {"ServerSentEvent": "", "MessageEvent": "trio_sse"}
 _BYTES: tuple[type[bytes | bytearray], ...] = (bytes, bytearray, cast("type[bytes]", memoryview))
 
 
@@ -26,7 +28,8 @@ class ServerSentEvent:
 
     Args:
         data: What the client gets. ``str``; bytes, which must be UTF-8; anything
-            else through ``str()``. Each of CRLF, CR and LF starts a new line.
+            else through ``str()``, but for a pydantic model, which is for
+            `JSONServerSentEvent`. Each of CRLF, CR and LF starts a new line.
         event: The type of the event; a client listens for "message" if there is
             none. An event with a type and no data carries empty data, since
             clients drop an event that has none.
@@ -183,7 +186,9 @@ class JSONServerSentEvent(ServerSentEvent):
     Args:
         data: Any value that ``dumps`` takes. ``None`` is sent as ``null``.
         dumps: What writes the JSON, returning ``str`` or bytes; by default the
-            standard library's, compact, not ASCII-only, and refusing NaN.
+            standard library's, compact, not ASCII-only, and refusing NaN. What has a
+            ``model_dump_json``, as pydantic's models have, writes itself by that, also
+            inside of lists and dicts.
         event: As in `ServerSentEvent`, like ``id``, ``retry`` and ``comment``.
 
     Raises:
@@ -208,7 +213,7 @@ class JSONServerSentEvent(ServerSentEvent):
         comment: str | None = None,
         dumps: Callable[[Any], str | bytes] | None = None,
     ) -> None:
-        text = (dumps or _compact_json)(data)
+        text = (dumps or write_json)(data)
         if not isinstance(text, str | bytes):
             raise TypeError(f"dumps must return str or bytes, not {type(text).__name__}")
         super().__init__(text, event=event, id=id, retry=retry, comment=comment)
@@ -274,7 +279,21 @@ def _encode_other(item: object, sep: str) -> bytes:
 def _event_from(item: object) -> ServerSentEvent:
     if isinstance(item, dict):
         return _event_from_dict(cast("Any", item))
+    if type(item) is not str:
+        _refuse_foreign_event(item)
+        if is_model(item):
+            return JSONServerSentEvent(item)
     return ServerSentEvent(item if item is not None else "None")
+
+
+def _refuse_foreign_event(item: object) -> None:
+    """Refuse an event of another kind: its text would be sent in place of what it holds."""
+    for kind in type(item).__mro__:
+        if kind.__name__ in _EVENTS and _EVENTS[kind.__name__] in (kind.__module__, ""):
+            raise TypeError(
+                f"{kind.__module__}.{kind.__name__} is no trio_sse.ServerSentEvent: make one of "
+                "what it holds, ServerSentEvent(data, event=..., id=...)"
+            )
 
 
 def _event_from_dict(fields: dict[Any, Any]) -> ServerSentEvent:
@@ -301,6 +320,11 @@ def _data_text(data: object) -> str:
         text = str.__str__(data)  # the text of an enum member too, not its name
     elif isinstance(data, _BYTES):
         return _decode("data", bytes(data))
+    elif is_model(data):
+        raise TypeError(
+            f"data is {type(data).__name__!r}, a model: JSONServerSentEvent sends its JSON, "
+            "and str() of it its text"
+        )
     else:
         text = str.__str__(str(data))  # __str__ may return a subclass of str
     check_utf8("data", text)
@@ -355,10 +379,6 @@ def _comment_text(comment: object) -> str:
         raise TypeError(f"comment must be str, not {type(comment).__name__}")
     check_utf8("comment", comment)
     return str.__str__(comment)
-
-
-def _compact_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _short_repr(value: str | int) -> str:

@@ -83,7 +83,8 @@ class Hub:
         Args:
             topic: A text of one line, up to 512 bytes.
             event: A `ServerSentEvent` without an id, ``str``, a dict of the keywords of
-                `ServerSentEvent`, or anything else through ``str()``.
+                `ServerSentEvent`, a pydantic model, which is sent as its JSON, or anything
+                else through ``str()``; but no event of another library.
 
         Raises:
             TypeError: if the topic is no ``str``, for raw bytes, or an unknown keyword.

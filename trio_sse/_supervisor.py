@@ -304,7 +304,7 @@ class Stream:
                 self._client_left()
             await self._runtime.sleep_forever()
         finally:
-            pass
+            self._scope.cancel()  # asyncio's own Task.cancel() comes to this task alone
             await self._let_go()
 
     async def _hear_disconnect(self) -> None:
@@ -312,7 +312,7 @@ class Stream:
             while (await self._receive())["type"] not in _DISCONNECTS:
                 await self._runtime.checkpoint()
         except OSError:
-            self._scope.cancel()  # asyncio's own Task.cancel() comes to this task alone
+            pass
         self._told_of_disconnect = True
 
     def _client_left(self) -> None:
