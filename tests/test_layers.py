@@ -25,7 +25,7 @@ LAYERS = [
     {"_feed"},
     {"_cursor"},
     {"_subscription"},
-    {"_options", "_source", "_drain", "_transport", "_limit", "_last_event_id"},
+    {"_options", "_source", "_drain", "_transport", "_limit", "_last_event_id", "_fastapi"},
     {"_writer", "_outcome"},
     {"_ping"},
     {"_supervisor", "_signals", "_hub"},

@@ -32,6 +32,7 @@ from ._close_reason import CloseReason
 from ._drain import FAREWELL_TIMEOUT, RunStreams, run_streams
 from ._event import ServerSentEvent
 from ._exceptions import AccessDeniedError
+from ._fastapi import content_of_endpoint
 from ._fields import DEFAULT_SEPARATOR
 from ._instrument import Observer
 from ._limit import OVERLOADED, ConnectionLimit
@@ -69,7 +70,8 @@ class EventSourceResponse(Response):
             `Subscription`, which is entered before the headers are sent. An async
             iterable. An iterable, which is run in worker threads. Items are
             `ServerSentEvent`, ``str``, a dict of the keywords of `ServerSentEvent`,
-            bytes that are already encoded, or anything else through ``str()``.
+            bytes that are already encoded, a pydantic model, which is sent as its JSON,
+            or anything else through ``str()``; but no event of another library.
         status_code: The status; 200 by default.
         headers: A mapping, or pairs; ``Cache-Control: no-store`` and
             ``X-Accel-Buffering: no`` are added unless given.
@@ -172,7 +174,7 @@ class EventSourceResponse(Response):
         if instrument is not None:
             check_instance("instrument", instrument, Instrument)
         _check_limit(limit, limit_key)
-        self._content = Content(content, preflight=preflight)
+        self._content = Content(content_of_endpoint(content), preflight=preflight)
         sep = self._content.separator(sep)
         self._called = False
         self._new_stream: Callable[..., Stream] = Stream
