@@ -32,7 +32,7 @@ LAYERS = [
     {"_response", "_middleware"},
     {""},  # the package itself
     # Edges, which the package does not import.
-    {"hypercorn", "redis", "client", "testing", "compat", "opentelemetry"},
+    {"hypercorn", "redis", "client", "testing", "compat", "openapi", "opentelemetry"},
     {"_command", "demo"},
     {"__main__"},
 ]
