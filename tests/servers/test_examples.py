@@ -37,6 +37,7 @@ STREAMS = {
     "resume": "/events",
     "jobs": "/jobs/{id}",
     "many_workers": "/events",
+    "fastapi_app": "/prices",
 }
 
 # What the examples say of themselves once a browser can be pointed at them.
@@ -73,6 +74,8 @@ class EventSource(Http1):
 def serving(example: str) -> Iterator[tuple[Process, Address]]:
     """Run an example on a free port, with a Redis if it needs one."""
     environment = {"PORT": "0"}
+    if example == "fastapi_app":
+        pytest.importorskip("fastapi")
     with ExitStack() as stack:
         if example == "many_workers":
             pytest.importorskip("coredis")
