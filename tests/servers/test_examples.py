@@ -40,6 +40,9 @@ STREAMS = {
     "fastapi_app": "/prices",
 }
 
+# Those of test_network_examples.
+OTHERS = ("load_simulation", "network_interruption", "custom_protocol", "threads")
+
 # What the examples say of themselves once a browser can be pointed at them.
 HELLO_PAGE = r"page: +http://127\.0\.0\.1:(\d+)/"
 
@@ -113,10 +116,10 @@ def status(address: Address, path: str, method: str = "GET", body: bytes = b"") 
 
 
 def test_there_is_a_test_for_each_example() -> None:
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {*STREAMS}
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {*STREAMS, *OTHERS}
 
 
-@pytest.mark.parametrize("example", STREAMS)
+@pytest.mark.parametrize("example", [*STREAMS, *OTHERS])
 def test_an_example_is_shorter_than_80_lines(example: str) -> None:
     assert len((ROOT / "examples" / f"{example}.py").read_text().splitlines()) < 80
 
