@@ -1,14 +1,12 @@
 """The recipes of the documentation are tests that pass as they stand."""
 
-import re
-from pathlib import Path
-
 import pytest
+
+from doc_code import code_blocks
 
 pytest_plugins = ["pytester"]
 
-PAGE = Path(__file__).parent.parent / "docs" / "testing.md"
-CONFTEST, HEAD, *RECIPES = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+CONFTEST, HEAD, *RECIPES = [code for _, code in code_blocks("testing.md")]
 
 # In real time, generously: where a recipe sleeps, it is for an hour.
 A_MOMENT = 30
