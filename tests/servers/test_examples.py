@@ -6,6 +6,7 @@ import re
 import runpy
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from redis_server import RedisServer, free_port
 from trio_sse import EventStreamDecoder, MessageEvent, open_hub
 
 from .process import LISTENING, ROOT, Process
-from .wire import Address, Http1, TruncatedError
+from .wire import READ_TIMEOUT, Address, Http1, TruncatedError
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
@@ -64,8 +65,9 @@ class EventSource(Http1):
 
     def read_message(self) -> MessageEvent:
         """Read the next event that has data."""
+        deadline = time.monotonic() + READ_TIMEOUT
         while not (messages := self._decoder.receive_data(self.read_event())):
-            pass
+            assert time.monotonic() < deadline, "nothing came but pings"
         return messages[0]
 
     def read_messages(self) -> list[MessageEvent]:

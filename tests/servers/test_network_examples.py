@@ -160,7 +160,7 @@ def test_a_signal_ends_the_streams_of_both_event_loops_properly(number: signal.S
         for client in clients:
             client.read_message()
         process.send_signal(number)
+        assert process.wait() == 0
         for client in clients:
             client.read_rest()  # fails if the body is not ended
-        assert process.wait() == 0
         assert process.complaints() == []
