@@ -38,6 +38,12 @@ def recipe(heading):
     return SimpleNamespace(**names)
 
 
+async def receive(stream):
+    """Receive an event, before there are many pings."""
+    with anyio.fail_after(60):
+        return await stream.receive()
+
+
 async def read_events(stream):
     return [(event.type, event.data) async for event in stream]
 
@@ -104,7 +110,7 @@ async def test_an_answer_of_a_model_is_passed_on_and_saved():
     chat = Chat(model)
     async with chat.http, chat.open() as stream:
         began = anyio.current_time()
-        tokens = [json.loads((await stream.receive()).data) for _ in range(3)]
+        tokens = [json.loads((await receive(stream)).data) for _ in range(3)]
         assert anyio.current_time() - began == 3
         assert await read_events(stream) == [("message", "[DONE]")]
         assert stream.complete
@@ -118,7 +124,7 @@ async def test_when_the_client_leaves_the_model_is_stopped_and_what_is_there_is_
     chat = Chat(model)
     async with chat.http, chat.open() as stream:
         for _ in range(2):
-            await stream.receive()
+            await receive(stream)
         stream.disconnect()
         await stream.ended.wait()
         assert model.closed == [trio_sse.CloseReason.CLIENT_DISCONNECTED]
@@ -163,11 +169,11 @@ async def test_a_job_goes_on_when_its_client_leaves_and_the_client_misses_nothin
         assert answer.status_code == 202
         path = answer.json()["events"]
         async with open_stream(job.app, path, scope=scope) as stream:
-            ready, first = await stream.receive(), await stream.receive()
+            ready, first = await receive(stream), await receive(stream)
         await anyio.sleep(10)
         id = first.last_event_id
         async with open_stream(job.app, path, scope=scope, last_event_id=id) as stream:
-            rest = [await stream.receive() for _ in range(4)]
+            rest = [await receive(stream) for _ in range(4)]
     assert (ready.type, first.type, first.data) == ("ready", "progress", "0")
     assert rest[0].json() == {"resumed": True}
     assert [(event.type, event.data) for event in rest[1:]] == [
@@ -179,8 +185,9 @@ async def test_a_job_goes_on_when_its_client_leaves_and_the_client_misses_nothin
 
 async def test_jobs_end_with_the_app():
     job = recipe(JOB)
-    async with job.lifespan(job.app) as state:
-        state["jobs"].start_soon(anyio.sleep_forever)
+    with anyio.fail_after(60):
+        async with job.lifespan(job.app) as state:
+            state["jobs"].start_soon(anyio.sleep_forever)
 
 
 async def test_fragments_for_htmx_have_the_names_of_the_page():
@@ -231,11 +238,11 @@ async def test_fragments_for_datastar_are_patches_of_elements_and_signals():
         scope = {"state": state}
         await put(datastar.app, scope, 1, "milk")
         async with open_stream(datastar.app, "/board", scope=scope) as stream:
-            board.take(await stream.receive())
+            board.take(await receive(stream))
             assert board.patches == ['<div id="board"><p id="note-1">milk</p></div>']
             await put(datastar.app, scope, 1, "tea\nselector body\r\n<b>")
             for _ in range(2):
-                board.take(await stream.receive())
+                board.take(await receive(stream))
     assert board.patches[1:] == ['<p id="note-1">tea\nselector body\n&lt;b&gt;</p>']
     assert board.signals == {"count": 1}
 
@@ -246,7 +253,7 @@ async def test_a_board_is_resumed_or_sent_anew(forgotten):
     async with datastar.lifespan(datastar.app) as state:
         scope = {"state": state}
         async with open_stream(datastar.app, "/board", scope=scope) as stream:
-            board.take(await stream.receive())
+            board.take(await receive(stream))
         await put(datastar.app, scope, 1, "one")
         await put(datastar.app, scope, 1, "two")
         board.patches.clear()
@@ -256,9 +263,9 @@ async def test_a_board_is_resumed_or_sent_anew(forgotten):
             datastar.app, "/board", scope=scope, last_event_id=board.last_event_id
         ) as stream:
             for _ in range(1 if forgotten else 4):
-                board.take(await stream.receive())
+                board.take(await receive(stream))
             await put(datastar.app, scope, 1, "three")
-            board.take(await stream.receive())
+            board.take(await receive(stream))
     whole = '<div id="board"><p id="note-1">{}</p></div>'.format
     before = [whole("two")] if forgotten else [whole("one"), '<p id="note-1">two</p>']
     assert board.patches == [*before, '<p id="note-1">three</p>']
