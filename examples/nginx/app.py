@@ -47,7 +47,7 @@ def report(reason: CloseReason) -> None:
 
 async def events(request: Request) -> EventSourceResponse:
     chat = request.state.hub.subscribe("chat", last_event_id=last_event_id(request))
-    return EventSourceResponse(chat, farewell=FAREWELL, on_close=report)
+    return EventSourceResponse(chat, send_timeout=5, farewell=FAREWELL, on_close=report)
 
 
 app = Starlette(

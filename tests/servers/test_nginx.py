@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from hostile.clients import NeverReads
 from nginx_server import NginxServer
 from trio_sse import MessageEvent
 from trio_sse.client import EventSource as ClientEventSource
@@ -27,6 +29,10 @@ CONFIGURATION = (ROOT / "examples" / "nginx" / "nginx.conf").read_text()
 
 # What hypercorn's streams have without a word for it: trio_sse's default.
 PING = 15
+
+# More, all together, than all kernels on the way to a client take for it.
+LARGE = b"x" * 65536
+LARGE_COUNT = 400
 
 # What is published last around a reload, and seconds between what comes before.
 END = "the end"
@@ -100,7 +106,16 @@ def test_the_app_hears_of_a_client_that_leaves(tmp_path: Path) -> None:
     with running(tmp_path) as (app, nginx):
         with listening(nginx.address) as client:
             client.read_message()
+        left = time.monotonic()
         app.wait_for("a stream has ended: client_disconnected\n")
+        assert time.monotonic() - left < PING  # it was told, and has not found out by a ping
+
+
+def test_the_app_gives_up_a_client_that_takes_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as (app, nginx), NeverReads(nginx.address, "/events"):
+        for _ in range(LARGE_COUNT):
+            assert status(app.address(), "/say", "POST", LARGE) == 204
+        app.wait_for("a stream has ended: send_timeout\n")
 
 
 def test_an_app_that_only_pings_is_not_given_up(tmp_path: Path) -> None:
