@@ -1,5 +1,6 @@
 """Every example, run as its docstring says, with all warnings turned into errors."""
 
+import ast
 import json
 import os
 import re
@@ -44,11 +45,20 @@ STREAMS = {
 # Those of test_network_examples.
 OTHERS = ("load_simulation", "network_interruption", "custom_protocol", "threads")
 
+# What else must be installed.
+NEEDS = {"many_workers": ("coredis",), "database_asyncio": ("sqlalchemy", "aiosqlite"), "fastapi_app": ("fastapi",)}
+
 # What the examples say of themselves once a browser can be pointed at them.
 HELLO_PAGE = r"page: +http://127\.0\.0\.1:(\d+)/"
 
 # uvicorn, done with shutting down, dies of the signal that it was sent.
-EXIT_CODES = {("uvicorn_asyncio", signal.SIGTERM): -signal.SIGTERM}
+EXIT_CODES = {
+    (example, signal.SIGTERM): -signal.SIGTERM
+    for example in ("uvicorn_asyncio", "database_asyncio")
+}
+
+# A row of the table in which all examples are listed.
+ROW = re.compile(r"\| \[(\w+)\]\((\w+)\.py\) \| .+ \| `(.+)` \|")
 
 
 class EventSource(Http1):
@@ -58,9 +68,17 @@ class EventSource(Http1):
         super().__init__(address)
         self._decoder = EventStreamDecoder()
 
+    @property
+    def reconnection_time(self) -> int | None:
+        """The milliseconds after which it is to come back, if it was told."""
+        return self._decoder.reconnection_time
+
     def resume(self, path: str, last_event_id: str) -> None:
-        head = f"GET {path} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {last_event_id}\r\n\r\n"
-        self._connection.sendall(head.encode())
+        self.request_with(path, f"Last-Event-ID: {last_event_id}")
+
+    def request_with(self, path: str, header: str) -> None:
+        """Send a request with one more header, and read until its own are there."""
+        self._connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n{header}\r\n\r\n".encode())
         self._read_head("GET")
 
     def read_message(self) -> MessageEvent:
@@ -79,11 +97,10 @@ class EventSource(Http1):
 def serving(example: str) -> Iterator[tuple[Process, Address]]:
     """Run an example on a free port, with a Redis if it needs one."""
     environment = {"PORT": "0"}
-    if example == "fastapi_app":
-        pytest.importorskip("fastapi")
+    for package in NEEDS.get(example, ()):
+        pytest.importorskip(package)
     with ExitStack() as stack:
         if example == "many_workers":
-            pytest.importorskip("coredis")
             directory = stack.enter_context(TemporaryDirectory())
             environment["REDIS_URL"] = stack.enter_context(RedisServer(Path(directory))).url
         process = stack.enter_context(
@@ -119,6 +136,20 @@ def status(address: Address, path: str, method: str = "GET", body: bytes = b"") 
 
 def test_there_is_a_test_for_each_example() -> None:
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {*STREAMS, *OTHERS}
+
+
+def test_each_example_is_in_the_table_with_the_command_that_runs_it() -> None:
+    rows = ROW.findall((ROOT / "examples" / "README.md").read_text())
+    assert rows == [
+        (example, example, f"python examples/{example}.py") for example in sorted([*STREAMS, *OTHERS])
+    ]
+
+
+@pytest.mark.parametrize("example", [*STREAMS, *OTHERS])
+def test_an_example_says_what_runs_it(example: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / "examples" / f"{example}.py").read_text()))
+    assert docstring is not None
+    assert f"``python examples/{example}.py``" in docstring
 
 
 @pytest.mark.parametrize("example", [*STREAMS, *OTHERS])
