@@ -40,6 +40,7 @@ STREAMS = {
     "jobs": "/jobs/{id}",
     "many_workers": "/events",
     "fastapi_app": "/prices",
+    "finite": "/events",
 }
 
 # Those of test_network_examples.
