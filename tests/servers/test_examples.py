@@ -41,6 +41,8 @@ STREAMS = {
     "many_workers": "/events",
     "fastapi_app": "/prices",
     "finite": "/events",
+    "database_asyncio": "/",
+    "database_trio": "/",
 }
 
 # Those of test_network_examples.

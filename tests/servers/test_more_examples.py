@@ -1,12 +1,16 @@
 """The examples of what one may want of a stream, each run as its docstring says."""
 
+import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
 from .browser import Browser
-from .test_examples import EventSource, running, serving
+from .process import Process
+from .test_examples import EventSource, running, serving, status
 from .wire import READ_TIMEOUT, Address, Http1
 
 pytest.importorskip("hypercorn")
@@ -63,3 +67,69 @@ def test_the_page_of_finite_closes_its_event_source(browser: Browser) -> None:
         page.open(f"http://{host}:{port}/")
         page.wait_for("""count.textContent === "lift-off" """)
         assert page.evaluate("source.readyState === EventSource.CLOSED")
+
+
+# --- databases ------------------------------------------------------------------------------
+
+
+def connect(process: Process) -> sqlite3.Connection:
+    """Connect to the database of an example, and wait for nobody."""
+    path = process.wait_for("database: (.+)\n")[1]
+    return sqlite3.connect(path, timeout=0, isolation_level=None)
+
+
+def change(process: Process, statement: str) -> None:
+    with closing(connect(process)) as connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("example", DATABASES)
+def test_every_row_is_streamed_once_and_in_order(example: str) -> None:
+    with running(example) as (process, client):
+        *rows, end = client.read_messages()
+    assert [(int(row.last_event_id), row.json()["celsius"]) for row in rows] == ROWS
+    assert end.type == "end"
+    assert process.complaints() == []
+
+
+@pytest.mark.parametrize("example", DATABASES)
+def test_rows_go_on_after_the_last_that_was_seen(example: str) -> None:
+    with serving(example) as (_, address), EventSource(address) as client:
+        client.resume("/", "19998")
+        messages = [(message.type, message.last_event_id) for message in client.read_messages()]
+    assert messages == [("message", "19999"), ("message", "20000"), ("end", "20000")]
+
+
+def test_a_query_is_open_while_it_is_streamed_and_closed_when_its_client_leaves() -> None:
+    with running("database_asyncio") as (process, client):
+        client.read_message()
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            change(process, ADD_ROW)
+        client.close()
+        process.wait_for("client_disconnected: .* Connections in pool: 1 .* out connections: 0\n")
+        change(process, ADD_ROW)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        assert process.complaints() == []
+
+
+def test_between_two_pages_nothing_is_open() -> None:
+    with running("database_trio") as (process, client):
+        first = client.read_message()
+        assert first.last_event_id == "1"
+        change(process, "UPDATE readings SET celsius = 30 WHERE id = 20000")
+        change(process, ADD_ROW)
+        *_, changed, added, end = client.read_messages()
+    assert (changed.last_event_id, changed.json()) == ("20000", {"celsius": 30})
+    assert (added.last_event_id, end.type) == ("20001", "end")
+
+
+def test_others_are_served_while_the_database_is_waited_for() -> None:
+    with serving("database_trio") as (process, address), closing(connect(process)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with EventSource(address) as client:
+            client.request("/")
+            assert status(address, "/nothing") == 404
+            assert client.body == b""
+            connection.execute("ROLLBACK")
+            assert client.read_message().last_event_id == "1"
