@@ -43,6 +43,7 @@ STREAMS = {
     "finite": "/events",
     "database_asyncio": "/",
     "database_trio": "/",
+    "pings_and_errors": "/sum/1,2,oops,4",
 }
 
 # Those of test_network_examples.

@@ -1,5 +1,6 @@
 """The examples of what one may want of a stream, each run as its docstring says."""
 
+import re
 import signal
 import sqlite3
 import time
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
+
+from trio_sse import MessageEvent
 
 from .browser import Browser
 from .process import Process
@@ -133,3 +136,31 @@ def test_others_are_served_while_the_database_is_waited_for() -> None:
             assert client.body == b""
             connection.execute("ROLLBACK")
             assert client.read_message().last_event_id == "1"
+
+
+# --- pings_and_errors -----------------------------------------------------------------------
+
+
+def split_pings(messages: list[MessageEvent]) -> tuple[list[MessageEvent], list[MessageEvent]]:
+    """Return what is a ping, and what is not."""
+    pings = [message for message in messages if message.type == "ping"]
+    return pings, [message for message in messages if message.type != "ping"]
+
+
+def test_a_failure_is_an_event_and_then_the_end_of_the_stream() -> None:
+    with running("pings_and_errors") as (process, client):
+        _, messages = split_pings(client.read_messages())
+    assert [message.type for message in messages] == ["progress", "progress", "failure"]
+    assert messages[1].json() == {"total": 3}
+    assert messages[2].json()["position"] == 3
+    assert "'oops'" in messages[2].json()["reason"]
+    assert process.complaints() == []
+
+
+def test_pings_are_events_while_there_is_nothing_else_to_say() -> None:
+    with serving("pings_and_errors") as (_, address), EventSource(address) as client:
+        client.request("/sum/12")
+        pings, [progress, done] = split_pings(client.read_messages())
+    assert pings
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{6}", ping.data) for ping in pings)
+    assert (progress.type, done.type, done.json()) == ("progress", "done", {"total": 12})
