@@ -44,6 +44,7 @@ STREAMS = {
     "database_asyncio": "/",
     "database_trio": "/",
     "pings_and_errors": "/sum/1,2,oops,4",
+    "circuit_breaker": "/",
 }
 
 # Those of test_network_examples.

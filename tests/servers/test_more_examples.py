@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
+import trio
 
 from trio_sse import MessageEvent
+from trio_sse.client import open_event_source
 
 from .browser import Browser
 from .process import Process
-from .test_examples import EventSource, running, serving, status
+from .test_examples import STREAMS, EventSource, running, serving, status
 from .wire import READ_TIMEOUT, Address, Http1
 
 pytest.importorskip("hypercorn")
@@ -164,3 +166,62 @@ def test_pings_are_events_while_there_is_nothing_else_to_say() -> None:
     assert pings
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{6}", ping.data) for ping in pings)
     assert (progress.type, done.type, done.json()) == ("progress", "done", {"total": 12})
+
+
+# --- circuit_breaker ------------------------------------------------------------------------
+
+
+def fail(address: Address, times: int) -> int:
+    """Let the upstream fail, and return how often it still had to."""
+    answer = re.fullmatch(r"(\d+) failures were left\n", get(address, f"/fail/{times}", "POST"))
+    assert answer
+    return int(answer[1])
+
+
+def test_two_failures_of_the_upstream_are_noticed_by_nobody() -> None:
+    with running("circuit_breaker") as (process, client):
+        messages = [client.read_message()]
+        fail(process.address(), 2)
+        messages += [client.read_message() for _ in range(4)]
+        assert fail(process.address(), 0) == 0
+    assert [message.data for message in messages] == [f"quote {n}" for n in range(1, 6)]
+
+
+def test_an_upstream_that_fails_on_is_left_alone_and_clients_are_told_when_to_come_back() -> None:
+    with running("circuit_breaker") as (process, client):
+        address = process.address()
+        fail(address, 1000)
+        wait_until(lambda: client.read_message().type == "unavailable")
+        assert client.read_rest() == b""
+        assert fail(address, 1000) == 1000 - 4
+        for _ in range(3):
+            with EventSource(address) as another:
+                another.request(STREAMS["circuit_breaker"])
+                assert [message.type for message in another.read_messages()] == ["unavailable"]
+                assert another.reconnection_time is not None
+                assert 0 < another.reconnection_time <= 3000
+        assert fail(address, 0) == 1000
+
+
+def test_when_the_upstream_is_back_a_client_goes_on_with_nothing_missing() -> None:
+    pytest.importorskip("httpx")
+    seen: list[tuple[str, str]] = []
+
+    async def listen(address: Address) -> None:
+        host, port = address
+        async with open_event_source(f"http://{host}:{port}/") as source:
+            async for event in source:
+                seen.append((event.type, event.data))
+                if len(seen) == 2:
+                    await trio.to_thread.run_sync(fail, address, 4)
+                if seen[-1] == ("message", "quote 6"):
+                    return
+
+    async def run(address: Address) -> None:
+        with trio.fail_after(READ_TIMEOUT):
+            await listen(address)
+
+    with serving("circuit_breaker") as (_, address):
+        trio.run(run, address)
+    assert ("unavailable", "") in seen
+    assert [data for kind, data in seen if kind == "message"] == [f"quote {n}" for n in range(1, 7)]
