@@ -45,6 +45,7 @@ STREAMS = {
     "database_trio": "/",
     "pings_and_errors": "/sum/1,2,oops,4",
     "circuit_breaker": "/",
+    "merged_producers": "/merged",
 }
 
 # Those of test_network_examples.

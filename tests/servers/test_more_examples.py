@@ -1,5 +1,6 @@
 """The examples of what one may want of a stream, each run as its docstring says."""
 
+import json
 import re
 import signal
 import sqlite3
@@ -225,3 +226,52 @@ def test_when_the_upstream_is_back_a_client_goes_on_with_nothing_missing() -> No
         trio.run(run, address)
     assert ("unavailable", "") in seen
     assert [data for kind, data in seen if kind == "message"] == [f"quote {n}" for n in range(1, 7)]
+
+
+# --- merged_producers -----------------------------------------------------------------------
+
+
+def numbers(messages: list[MessageEvent], name: str) -> list[int]:
+    return [int(message.data.split()[0]) for message in messages if message.type == name]
+
+
+def check_none_is_missing(messages: list[MessageEvent], name: str) -> None:
+    seen = numbers(messages, name)
+    assert seen == [*range(1, len(seen) + 1)]
+
+
+def test_merged_producers_share_a_stream_and_each_is_in_order() -> None:
+    with running("merged_producers") as (_, client):
+        messages: list[MessageEvent] = []
+
+        def slow_has_come_twice() -> bool:
+            messages.append(client.read_message())
+            return len(numbers(messages, "slow")) == 2
+
+        wait_until(slow_has_come_twice)
+    check_none_is_missing(messages, "slow")
+    check_none_is_missing(messages, "fast")
+    assert len(numbers(messages, "fast")) > 2
+
+
+def test_a_generator_alone_is_a_stream() -> None:
+    with serving("merged_producers") as (_, address), EventSource(address) as client:
+        client.request("/slow")
+        check_none_is_missing([client.read_message() for _ in range(3)], "slow")
+
+
+def test_a_client_that_does_not_read_holds_back_what_is_made_for_it() -> None:
+    with running("merged_producers") as (process, client):
+
+        def made() -> int:
+            fast: int = json.loads(get(process.address(), "/made"))["fast"]
+            return fast
+
+        # A turn of the event loop is enough to make one, and a request takes several.
+        wait_until(lambda: made() == made())
+        held_at = made()
+        messages: list[MessageEvent] = []
+        while len(numbers(messages, "fast")) < held_at:
+            messages.append(client.read_message())
+        check_none_is_missing(messages, "fast")
+        wait_until(lambda: made() > held_at)
