@@ -46,6 +46,7 @@ STREAMS = {
     "pings_and_errors": "/sum/1,2,oops,4",
     "circuit_breaker": "/",
     "merged_producers": "/merged",
+    "send_timeout": "/",
 }
 
 # Those of test_network_examples.

@@ -16,7 +16,7 @@ from trio_sse.client import open_event_source
 
 from .browser import Browser
 from .process import Process
-from .test_examples import STREAMS, EventSource, running, serving, status
+from .test_examples import STREAMS, STRICT, EventSource, running, serving, status
 from .wire import READ_TIMEOUT, Address, Http1
 
 pytest.importorskip("hypercorn")
@@ -275,3 +275,27 @@ def test_a_client_that_does_not_read_holds_back_what_is_made_for_it() -> None:
             messages.append(client.read_message())
         check_none_is_missing(messages, "fast")
         wait_until(lambda: made() > held_at)
+
+
+# --- send_timeout ---------------------------------------------------------------------------
+
+
+def test_a_frozen_client_is_dropped_after_two_seconds_and_another_does_not_notice() -> None:
+    with running("send_timeout") as (process, client):
+        port = str(process.address()[1])
+        command = (*STRICT, "examples/send_timeout.py", "freeze")
+        with Process(*command, environment={"PORT": port}) as frozen:
+
+            def dropped() -> bool:
+                client.read_message()
+                return "a stream has ended" in process.stdout
+
+            wait_until(dropped)
+            assert frozen.wait() == 0
+        ended = process.wait_for(r"ended after (\d+\.\d) seconds: send_timeout\n")
+        broken = frozen.wait_for(r"broken after (\d+\.\d) seconds\n")
+        assert float(ended[1]) >= 2
+        assert float(broken[1]) >= 2
+        client.read_message()
+        assert process.stdout.count("a stream has ended") == 1
+        assert (process.complaints(), frozen.complaints()) == ([], [])
