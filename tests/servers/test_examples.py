@@ -47,6 +47,7 @@ STREAMS = {
     "circuit_breaker": "/",
     "merged_producers": "/merged",
     "send_timeout": "/",
+    "cooperative_shutdown": "/",
 }
 
 # Those of test_network_examples.

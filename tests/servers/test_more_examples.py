@@ -299,3 +299,31 @@ def test_a_frozen_client_is_dropped_after_two_seconds_and_another_does_not_notic
         client.read_message()
         assert process.stdout.count("a stream has ended") == 1
         assert (process.complaints(), frozen.complaints()) == ([], [])
+
+
+# --- cooperative_shutdown -------------------------------------------------------------------
+
+
+def test_a_producer_has_its_last_words_and_then_there_is_a_farewell() -> None:
+    with running("cooperative_shutdown") as (process, client):
+        address = process.address()
+        message = client.read_message()
+        assert status(address, "/ready") == 200
+        process.send_signal(signal.SIGTERM)
+        while message.type == "message":
+            last, message = message, client.read_message()
+        assert message.type == "stopping"
+        assert status(address, "/ready") == 503
+        stopped, farewell = client.read_messages()
+        assert process.wait() == 0
+    assert (stopped.type, stopped.data) == ("stopped", f"stopped after {last.data}")
+    assert stopped.last_event_id == last.last_event_id
+    assert (farewell.type, farewell.data) == ("farewell", "come back")
+    assert client.reconnection_time is not None
+    assert 3000 < client.reconnection_time < 7000
+
+
+def test_work_that_was_stopped_goes_on_where_it_was() -> None:
+    with serving("cooperative_shutdown") as (_, address), EventSource(address) as client:
+        client.resume("/", "3")
+        assert client.read_message().data == "step 4"
