@@ -48,6 +48,7 @@ STREAMS = {
     "merged_producers": "/merged",
     "send_timeout": "/",
     "cooperative_shutdown": "/",
+    "disconnect_cleanup": "/0.5",
 }
 
 # Those of test_network_examples.

@@ -327,3 +327,22 @@ def test_work_that_was_stopped_goes_on_where_it_was() -> None:
     with serving("cooperative_shutdown") as (_, address), EventSource(address) as client:
         client.resume("/", "3")
         assert client.read_message().data == "step 4"
+
+
+# --- disconnect_cleanup ---------------------------------------------------------------------
+
+
+def test_a_producer_saves_what_it_has_when_its_client_leaves() -> None:
+    with running("disconnect_cleanup") as (process, client):
+        assert [client.read_message().data for _ in range(2)] == ["What", "is"]
+        client.close()
+        process.wait_for(r"saved: What is.*\nthe stream has ended.*: client_disconnected\n")
+        assert process.complaints() == []
+
+
+def test_clean_up_that_takes_too_long_is_given_up() -> None:
+    with serving("disconnect_cleanup") as (process, address), EventSource(address) as client:
+        client.request("/60")
+        client.read_message()
+        client.close()
+        process.wait_for(r"not saved in time: What.*\nthe stream has ended.*: client_disconnected")
