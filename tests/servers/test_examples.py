@@ -49,6 +49,7 @@ STREAMS = {
     "send_timeout": "/",
     "cooperative_shutdown": "/",
     "disconnect_cleanup": "/0.5",
+    "connection_limit": "/events",
 }
 
 # Those of test_network_examples.

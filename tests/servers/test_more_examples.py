@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 import trio
@@ -346,3 +346,45 @@ def test_clean_up_that_takes_too_long_is_given_up() -> None:
         client.read_message()
         client.close()
         process.wait_for(r"not saved in time: What.*\nthe stream has ended.*: client_disconnected")
+
+
+# --- connection_limit -----------------------------------------------------------------------
+
+
+def test_streams_are_limited_in_all_and_for_each_user_until_one_ends() -> None:
+    with serving("connection_limit") as (_, address), ExitStack() as stack:
+
+        def listen(user: str) -> EventSource:
+            client = stack.enter_context(EventSource(address))
+            client.request(f"/events?user={user}")
+            return client
+
+        def statistics() -> dict[str, int]:
+            counted: dict[str, int] = json.loads(get(address, "/statistics"))
+            return counted
+
+        first = listen("ann")
+        assert [first.status, listen("ann").status] == [200, 200]
+        refused = listen("ann")
+        assert refused.status == 503
+        assert 2 <= int(refused.headers["retry-after"]) <= 4
+        assert [listen("bob").status, listen("bob").status, listen("eve").status] == [200, 503, 503]
+        assert statistics() == {"connections": 3, "keys": 2, "refused": 3}
+        first.close()
+        wait_until(lambda: statistics()["connections"] < 3)
+        assert listen("eve").status == 200
+
+
+def test_a_browser_that_is_refused_is_told_by_an_event_and_comes_back() -> None:
+    with running("connection_limit") as (process, _), ExitStack() as stack:
+        clients = [stack.enter_context(EventSource(process.address())) for _ in range(2)]
+        for client in clients:
+            client.request_with("/events", "Sec-Fetch-Mode: cors")
+            assert client.status == 200
+        [message] = clients[1].read_messages()
+        assert message.type == "overloaded"
+        assert clients[1].reconnection_time is not None
+        assert 2000 <= clients[1].reconnection_time <= 4000
+        with Http1(process.address()) as browser:
+            browser.request("/")
+            assert b'new EventSource("/events" + location.search)' in browser.read_rest()
