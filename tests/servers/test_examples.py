@@ -56,7 +56,11 @@ STREAMS = {
 OTHERS = ("load_simulation", "network_interruption", "custom_protocol", "threads")
 
 # What else must be installed.
-NEEDS = {"many_workers": ("coredis",), "database_asyncio": ("sqlalchemy", "aiosqlite"), "fastapi_app": ("fastapi",)}
+NEEDS = {
+    "many_workers": ("coredis",),
+    "database_asyncio": ("sqlalchemy", "aiosqlite"),
+    "fastapi_app": ("fastapi",),
+}
 
 # What the examples say of themselves once a browser can be pointed at them.
 HELLO_PAGE = r"page: +http://127\.0\.0\.1:(\d+)/"
@@ -151,7 +155,8 @@ def test_there_is_a_test_for_each_example() -> None:
 def test_each_example_is_in_the_table_with_the_command_that_runs_it() -> None:
     rows = ROW.findall((ROOT / "examples" / "README.md").read_text())
     assert rows == [
-        (example, example, f"python examples/{example}.py") for example in sorted([*STREAMS, *OTHERS])
+        (example, example, f"python examples/{example}.py")
+        for example in sorted([*STREAMS, *OTHERS])
     ]
 
 
