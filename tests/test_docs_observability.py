@@ -54,7 +54,7 @@ async def test_the_instrument_for_prometheus_counts(page):
     response = EventSourceResponse(["a"], instrument=page.PrometheusInstrument())
     async with open_stream(response) as stream:
         assert page.ACTIVE.collect()[0].samples[0].value == 1
-        await stream.receive()
+        await stream.read_body()
     assert page.ACTIVE.collect()[0].samples[0].value == 0
     [closes, _] = page.CLOSES.collect()[0].samples
     assert (closes.labels, closes.value) == ({"reason": "completed"}, 1)

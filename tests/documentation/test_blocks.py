@@ -15,7 +15,10 @@ from .running import run_page
 
 # What runs the blocks of these pages, all of them, in its own way.
 ELSEWHERE = {
+    "fastapi.md": "tests/test_docs_fastapi.py",
     "mcp.md": "tests/mcp_sdk/test_sdk.py",
+    "observability.md": "tests/test_docs_observability.py",
+    "recipes.md": "tests/test_docs_recipes.py",
     "testing.md": "tests/test_docs_testing.py",
     "tutorial.md": "tests/servers/test_tutorial.py",
 }
@@ -93,7 +96,7 @@ def shell_blocks() -> list[Block]:
 @pytest.mark.parametrize("block", shell_blocks(), ids=str)
 def test_a_shell_block_is_one_and_what_it_names_is_there(block: Block) -> None:
     subprocess.run(["sh", "-n"], input=block.code, text=True, check=True)
-    for module in re.findall(r"python3? -m (trio_sse[\w.]*|benchmarks)", block.code):
+    for module in re.findall(r"python3? -m (trio_sse[\w.]*)", block.code):
         assert find_spec(module if module != "trio_sse" else "trio_sse.__main__")
     for path in re.findall(r"\b(?:examples|tests|docs|benchmarks)/[\w./]+", block.code):
         assert (ROOT / path).exists()
