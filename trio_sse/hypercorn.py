@@ -112,21 +112,20 @@ class TunedCollector:
         self._thresholds = thresholds
         self._task_status = task_status
         self._before = collector.get_threshold()
-        self._freezes = False
+        self._frozen = False
 
     def started(self, value: object = None) -> None:
         """Set them, and leave what there is by now out of all collections."""
-        self._freezes = not collector.get_freeze_count()
-        if self._freezes:
-            collector.collect()  # or what is unreachable now would be kept
-            collector.freeze()
+        collector.collect()  # or what is unreachable now would be kept
+        collector.freeze()
+        self._frozen = True
         collector.set_threshold(*self._thresholds)
         self._task_status.started(value)
 
     def put_back(self) -> None:
         """Set everything as it was."""
         collector.set_threshold(*self._before)
-        if self._freezes:
+        if self._frozen:
             collector.unfreeze()
 
 
@@ -301,11 +300,11 @@ async def serve(
         gc: Thresholds of Python's garbage collector for as long as it serves, as
             ``gc.set_threshold`` takes them; everything that exists after the start-up is
             left out of its collections then (``gc.freeze``). Everything is put back at the
-            end. It is one setting for the whole process: give it to one server. None (default)
-            changes nothing. With a thousand streams, half of what they
-            cost is collections that go through all of them and find nothing:
-            ``(50_000, 20, 50)`` makes those rare. What unreachable cycles hold is then
-            freed later.
+            end, where what you had frozen yourself is unfrozen too. It is one setting for
+            the whole process: give it to one server. None (default) changes nothing. With a
+            thousand streams, half of what they cost is collections that go through all of
+            them and find nothing: ``(50_000, 20, 50)`` makes those rare. What unreachable
+            cycles hold is then freed later.
         task_status: For ``nursery.start``: started with the addresses it listens on.
 
     Raises:
