@@ -91,10 +91,11 @@ async def test_a_peer_that_stops_reading_is_reset_after_send_timeout(server):
     assert 5 + SEND_GRACE <= anyio.current_time() <= 5 + 2 * SEND_GRACE
 
 
-async def test_an_instrument_is_not_told_of_what_was_not_sent_in_time():
+@pytest.mark.parametrize("stuck", [b"two", b"ping"])
+async def test_an_instrument_is_not_told_of_what_was_not_sent_in_time(stuck):
     class Shielded(Hypercorn):
         async def asgi_send(self, message):
-            if b"two" in message.get("body", b""):
+            if stuck in message.get("body", b""):
                 with anyio.CancelScope(shield=True):
                     await self.server.socket.closed.wait()  # and returns, as if all were well
             else:
@@ -102,12 +103,18 @@ async def test_an_instrument_is_not_told_of_what_was_not_sent_in_time():
 
     class Count(Instrument):
         def sent(self, scope, size):
-            sizes.append(size)
+            told.append(size)
 
-    sizes, closed = [], Recorder()
-    response = EventSourceResponse(two, send_timeout=5, instrument=Count(), on_close=closed)
+        def pinged(self, scope):
+            told.append("ping")
+
+    told, closed = [], Recorder()
+    response = EventSourceResponse(
+        two, ping=0.7, send_timeout=5, instrument=Count(), on_close=closed
+    )
     await Shielded().call(response)
-    assert sizes == [len(b"data: one\r\n\r\n")]
+    assert told[:1] == [len(b"data: one\r\n\r\n")]
+    assert told[1:] == (["ping"] if stuck == b"two" else [])
     assert closed.reasons == [CloseReason.SEND_TIMEOUT]
 
 
