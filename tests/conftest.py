@@ -20,5 +20,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests on real servers run one after the other, whatever runs beside them."""
     for item in items:
         if item.get_closest_marker("server"):
-            group = "once" if item.get_closest_marker("once") else "servers"
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group("servers"))
