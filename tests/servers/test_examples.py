@@ -26,7 +26,7 @@ from .wire import READ_TIMEOUT, Address, Http1, TruncatedError
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 STRICT = ("-X", "dev", "-W", "error")
 

@@ -22,7 +22,7 @@ from .wire import READ_TIMEOUT, Address, Http1
 pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 DATABASES = ["database_asyncio", "database_trio"]
 
@@ -65,7 +65,6 @@ def test_finite_goes_on_where_its_client_was() -> None:
         assert [message.data for message in client.read_messages()] == ["3", "2", "1", "lift-off"]
 
 
-@pytest.mark.once
 def test_the_page_of_finite_closes_its_event_source(browser: Browser) -> None:
     pytest.importorskip("websockets")
     with serving("finite") as (_, (host, port)):

@@ -18,7 +18,7 @@ pytest.importorskip("hypercorn")
 pytest.importorskip("uvicorn")
 pytest.importorskip("httpx")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 HYPERCORN = r"\bRunning on http://127\.0\.0\.1:(\d+)"
 UVICORN = r"Uvicorn running on http://127\.0\.0\.1:(\d+)"

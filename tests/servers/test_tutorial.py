@@ -18,7 +18,7 @@ from .wire import Address, Http1
 
 pytest.importorskip("hypercorn")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 PAGE = ROOT / "docs" / "tutorial.md"
 STEPS = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -242,7 +242,6 @@ def test_steps_after_the_tests_change_no_file() -> None:
     assert all(block.line < end for block in blocks(PAGE, "python", "html"))
 
 
-@pytest.mark.once
 def test_the_page_of_the_service_works_in_a_browser(tmp_path: Path, browser: Browser) -> None:
     with serving(END, tmp_path, *BY_ITSELF) as (_, (host, port)):
         page = browser.page()
