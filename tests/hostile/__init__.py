@@ -2,7 +2,7 @@
 
 `clients` has the clients, `kinds` the servers as their users start them, `app` what they
 serve, `drops` what happens to a client that stops reading. All of these tests are marked
-``server``, the long ones ``hostile`` or ``once`` too; ``test_smoke.py`` is the short set.
+``server``, the long ones ``hostile`` too; ``test_smoke.py`` is the short set.
 
 Three environment variables:
 

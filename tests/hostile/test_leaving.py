@@ -29,7 +29,7 @@ from .kinds import (
 )
 from .results import Results
 
-pytestmark = [pytest.mark.server, pytest.mark.once]
+pytestmark = [pytest.mark.server, pytest.mark.hostile]
 
 STREAMS = int(os.environ.get("HOSTILE_STREAMS", "200"))
 
