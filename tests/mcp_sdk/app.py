@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 notes: list[str] = []
+told = anyio.Event()
 
 
 class Events(EventStore):
@@ -52,8 +53,12 @@ async def count(to: int, context: Context) -> int:
 
 @server.tool()
 async def break_off(context: Context) -> str:
-    """Cut the stream that the answer is to come on, and answer."""
+    """Cut the stream that the answer is to come on, and answer.
+
+    The client can come back to what it knows of: the SDK takes back what waits to be sent.
+    """
     await context.report_progress(0, 2)
+    await told.wait()
     await context.close_sse_stream()
     await context.report_progress(1, 2)
     return "resumed"
@@ -75,5 +80,10 @@ async def log(request: object) -> JSONResponse:
     return JSONResponse(notes)
 
 
+async def tell(request: object) -> JSONResponse:
+    told.set()
+    return JSONResponse(None)
+
+
 app = server.streamable_http_app(event_store=Events(), retry_interval=10)
-app.routes.extend([*server.sse_app().routes, Route("/log", log)])
+app.routes.extend([*server.sse_app().routes, Route("/log", log), Route("/tell", tell)])

@@ -47,11 +47,10 @@ class Seen(list[float]):
         self.append(progress)
 
 
-def notes_of(server: Process) -> list[str]:
+def get(server: Process, path: str) -> Any:
     with Http1(server.address()) as client:
-        client.request("/log")
-        notes: list[str] = json.loads(client.read_rest())
-    return notes
+        client.request(path)
+        return json.loads(client.read_rest())
 
 
 def url(server: Process, path: str) -> str:
@@ -86,13 +85,17 @@ def test_a_tool_is_called_and_its_notifications_are_streamed(server: Process, mo
 def test_a_client_whose_stream_is_cut_comes_back_and_gets_the_rest(server: Process) -> None:
     seen = Seen()
 
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        await seen(progress, total, message)
+        await trio.to_thread.run_sync(get, server, "/tell")
+
     async def call() -> Any:
         async with mcp.Client(url(server, "/mcp"), mode="legacy") as client:
-            return await client.call_tool("break_off", {}, progress_callback=seen)
+            return await client.call_tool("break_off", {}, progress_callback=tell)
 
     assert run(call).structured_content == {"result": "resumed"}
     assert seen == [0.0, 1.0]
-    assert "resumed" in notes_of(server)
+    assert "resumed" in get(server, "/log")
     assert server.complaints() == []
 
 
