@@ -20,6 +20,7 @@ from trio_sse import (
     Hub,
     JSONServerSentEvent,
     ServerSentEvent,
+    compat,
     last_event_id,
     open_hub,
 )
@@ -224,10 +225,13 @@ class Guarded:
 
 
 @yields
-async def test_an_endpoint_that_waits_at_a_yield_is_closed_in_its_task(app: FastAPI):
+@pytest.mark.parametrize("response_class", [EventSourceResponse, compat.EventSourceResponse])
+async def test_an_endpoint_that_waits_at_a_yield_is_closed_in_its_task(
+    app: FastAPI, response_class: Any
+):
     """Its client reads no more; nothing is left to the garbage collector, which would warn."""
     guarded = Guarded()
-    app.get("/", response_class=EventSourceResponse)(guarded.stream)
+    app.get("/", response_class=response_class)(guarded.stream)
     async with open_stream(app) as stream:
         await stream.receive()
         stream.freeze()

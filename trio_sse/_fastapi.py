@@ -1,7 +1,7 @@
 """What FastAPI makes of endpoints, recognised by its shape: nothing of it is imported."""
 
 import inspect
-from types import AsyncGeneratorType, FrameType, NoneType
+from types import CodeType, FrameType, NoneType
 from typing import Any
 
 _ROUTING = "fastapi.routing"
@@ -13,28 +13,29 @@ _JSON = frozenset({list, dict, str, int, float, bool, NoneType})
 def content_of_endpoint(content: object) -> object:
     """Return what a response is to stream, of what FastAPI, or anybody, has given it.
 
-    FastAPI wraps an asynchronous generator in another one, which would leave the first to the
-    garbage collector when it is closed. It has no part in the stream.
-
     Raises:
         TypeError: if FastAPI has made JSON of what an endpoint returned.
     """
     kind = type(content)
-    if kind is AsyncGeneratorType:
-        return _unwrapped(content)
     if kind in _JSON and _is_fastapi(_caller()):
         raise TypeError(
             f"content is {kind.__name__!r}, which FastAPI has made of what the endpoint "
             "returned: return EventSourceResponse(content) from it, or let it yield the events"
         )
-    return content
+    return unwrapped(content)
 
 
-def _unwrapped(generator: Any) -> object:
-    if generator.ag_code.co_name != _WRAPPER:
-        return generator
-    frame: FrameType | None = generator.ag_frame
-    return frame.f_locals.get(_WRAPPED, generator) if frame and _is_fastapi(frame) else generator
+def unwrapped(content: Any) -> object:
+    """Return the generator of an endpoint if this is the one that FastAPI wraps it in.
+
+    That would leave the first to the garbage collector when it is closed. It has no part in
+    the stream.
+    """
+    code: CodeType | None = getattr(content, "ag_code", None)
+    if code is None or code.co_name != _WRAPPER:
+        return content
+    frame: FrameType | None = content.ag_frame
+    return frame.f_locals.get(_WRAPPED, content) if frame and _is_fastapi(frame) else content
 
 
 def _caller() -> FrameType | None:

@@ -288,6 +288,23 @@ async def test_what_makes_no_stream_is_refused_when_it_is_called(arguments):
     assert client.messages == []
 
 
+@pytest.mark.parametrize("name", ["ping_message_factory", "client_close_handler_callable"])
+async def test_what_cannot_be_called_is_refused_before_the_headers(name):
+    client = FakeClient()
+    with pytest.raises(TypeError, match=f"{name} must be callable, not str"):
+        await client.call(EventSourceResponse([], **{name: "x"}))
+    assert client.messages == []
+
+
+@pytest.mark.parametrize(
+    "name", ["send_timeout", "cleanup_timeout", "shutdown_grace_period", "ping"]
+)
+async def test_a_time_may_be_infinite(name):
+    client = FakeClient()
+    await client.call(EventSourceResponse(closing([]), **{name: math.inf}))
+    assert client.complete
+
+
 def test_compression_is_refused():
     with pytest.raises(NotImplementedError, match="Compression is not supported"):
         EventSourceResponse([]).enable_compression(force=True)
@@ -305,6 +322,21 @@ async def test_connection_is_no_header_where_it_is_forbidden(http_version, conne
     assert client.headers["x-accel-buffering"] == "no"
     assert client.headers["cache-control"] == "no-store"
     assert client.headers["x-mine"] == "1"
+
+
+def test_of_headers_that_differ_in_case_alone_the_last_one_counts():
+    response = EventSourceResponse([], headers={"cache-control": "one", "Cache-Control": "two"})
+    assert response.headers.getlist("cache-control") == ["two"]
+
+
+async def test_the_media_type_is_that_of_the_class_if_it_is_none():
+    class Plain(EventSourceResponse):
+        media_type = "text/plain"
+
+    for kind, media_type in ((Plain, "text/plain"), (EventSourceResponse, "text/event-stream")):
+        client = FakeClient()
+        await client.call(kind([], ping=0, media_type=None))
+        assert client.headers["content-type"] == f"{media_type}; charset=utf-8"
 
 
 async def test_nothing_is_left_of_a_stream(leak_check):

@@ -13,10 +13,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from .._arguments import check_callable
 from .._close_reason import CloseReason
 from .._drain import DEFAULT_GRACE, run_streams
 from .._event import ServerSentEvent as NativeEvent
 from .._exceptions import SendTimeoutError as SendTimeoutError
+from .._fastapi import unwrapped
 from .._runtime import Event
 from .._source import Content as CheckedContent
 from .._subscription import Subscription
@@ -27,7 +29,7 @@ from ._stream import LeavingStream, NativeResponse
 
 logger = logging.getLogger("trio_sse.compat")
 
-# Where there, None means: as long as it takes.
+# Where there, None and infinity mean: as long as it takes.
 _A_YEAR = 365 * 86400.0
 
 
@@ -78,6 +80,8 @@ class EventSourceResponse(Response):
     DEFAULT_SEPARATOR = "\r\n"
     DEFAULT_CLEANUP_TIMEOUT = 30.0
 
+    media_type: str | None = "text/event-stream"
+
     active: bool
     """Whether the stream has yet to end."""
 
@@ -86,7 +90,7 @@ class EventSourceResponse(Response):
         content: ContentStream | Iterable[Content],
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
-        media_type: str = "text/event-stream",
+        media_type: str | None = "text/event-stream",
         background: BackgroundTask | None = None,
         ping: float | None = None,
         sep: str | None = None,
@@ -105,7 +109,7 @@ class EventSourceResponse(Response):
         if cleanup_timeout is not None and cleanup_timeout < 0:
             raise ValueError("cleanup_timeout must be >= 0")
         self.status_code = status_code
-        self.media_type = media_type
+        self.media_type = self.media_type if media_type is None else media_type
         self.background = background
         self.ping_interval = self.DEFAULT_PING_INTERVAL if ping is None else ping
         self.sep = sep or self.DEFAULT_SEPARATOR
@@ -117,11 +121,12 @@ class EventSourceResponse(Response):
         self._content: Any = content
         self._shutdown_event = shutdown_event
         self._shutdown_grace_period = shutdown_grace_period
-        self._cleanup_timeout = _A_YEAR if cleanup_timeout is None else cleanup_timeout
+        self._cleanup_timeout = _A_YEAR if cleanup_timeout in (None, inf) else cleanup_timeout
         self._set_headers(headers)
 
     def _set_headers(self, given: Mapping[str, str] | None) -> None:
-        headers = MutableHeaders(given)
+        headers = MutableHeaders()
+        headers.update(given or {})
         headers.setdefault("Cache-Control", "no-store")
         headers["Connection"] = "keep-alive"
         headers["X-Accel-Buffering"] = "no"
@@ -183,6 +188,8 @@ class EventSourceResponse(Response):
             await self.background()
 
     def _translate(self, scope: Scope, on_close: Callable[[CloseReason], None]) -> NativeResponse:
+        check_callable("ping_message_factory", self.ping_message_factory)
+        check_callable("client_close_handler_callable", self.client_close_handler_callable)
         single = scope.get("http_version", "1.1") < "2"
         return NativeResponse(
             partial(LeavingStream, self._shutdown_event, self._shutdown_grace_period),
@@ -193,14 +200,14 @@ class EventSourceResponse(Response):
             sep=self.sep,
             ping_message_factory=self._ping,
             data_sender_callable=self.data_sender_callable,
-            send_timeout=self.send_timeout,
+            send_timeout=None if self.send_timeout == inf else self.send_timeout,
             on_close=on_close,
             cleanup_timeout=self._cleanup_timeout,
         )
 
     def _encoded(self) -> Any:
         """Return the content with its items encoded; those of a subscription are."""
-        content = self._content
+        content: Any = unwrapped(self._content)
         CheckedContent(content)
         if isinstance(content, Subscription):
             return content
