@@ -251,6 +251,30 @@ def test_attributes_are_what_they_were():
     assert response.active
 
 
+async def test_the_stream_is_active_until_its_generator_is_closed():
+    seen = []
+
+    async def generate():
+        try:
+            yield "a"
+        finally:
+            seen.append(response.active)
+
+    response = EventSourceResponse(generate(), ping=0)
+    await FakeClient().call(response)
+    assert seen == [True]
+    assert not response.active
+
+
+async def test_the_ping_interval_is_that_of_the_call():
+    response, client = EventSourceResponse(endless(), ping=4), FakeClient()
+    async with serving(client, response):
+        await client.wait_for_body(b"first")
+        response.ping_interval = 1
+        await client.wait_for(lambda client: len(client.comments) == 2)
+    assert anyio.current_time() == 8
+
+
 @pytest.mark.parametrize("sep", ["", "\n\n", "x"])
 def test_a_separator_that_ends_no_line_is_refused(sep):
     expected = f"sep must be one of: \\r\\n, \\r, \\n, got: {sep}"
@@ -277,13 +301,14 @@ def test_what_is_out_of_range_is_refused_when_the_response_is_made(argument, err
     [
         {"status_code": 204},
         {"headers": {"x": "a\r\nb: c"}},
+        {"headers": {"Content-Length": "5"}},
         {"send_timeout": 0},
         {"ping": math.nan},
     ],
 )
 async def test_what_makes_no_stream_is_refused_when_it_is_called(arguments):
     client = FakeClient()
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must|headers: the value"):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must|headers: (the value|an)"):
         await client.call(EventSourceResponse([], **arguments))
     assert client.messages == []
 
