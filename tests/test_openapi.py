@@ -202,6 +202,15 @@ def test_what_is_said_beside_a_reference_is_kept():
     assert (schema["description"], schema["title"]) == ("what it costs", "Currency")
 
 
+def test_a_reference_that_leads_out_of_a_model_is_kept():
+    reference = {"$ref": "https://example.org/other.json"}
+
+    class Referring(pydantic.BaseModel):
+        other: int = pydantic.Field(json_schema_extra=reference)
+
+    assert content_schema(Referring)["properties"]["other"]["$ref"] == reference["$ref"]
+
+
 def test_a_model_that_contains_itself_is_refused():
     with pytest.raises(ValueError, match=r"a model contains itself \(#/\$defs/Tree\)"):
         event_stream({"a": Tree})

@@ -137,7 +137,7 @@ def _write(part: Any, definitions: Mapping[str, Schema], within: tuple[str, ...]
         return part
     keywords = cast("Schema", part)
     target = keywords.get("$ref")
-    if not isinstance(target, str):
+    if not isinstance(target, str) or target not in definitions:  # that leads out of the model
         return {
             key: _write(value, definitions, within)
             for key, value in keywords.items()
