@@ -1,15 +1,18 @@
 """Shutdowns: of the server, and by `AppStatus`."""
 
 import threading
+from contextlib import ExitStack
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import trio_sse
 from fakes import FakeClient
 from trio_sse import drain, draining, is_draining
 from trio_sse.compat import AppStatus, EventSourceResponse
+from trio_sse.compat._status import told_to_exit
 
 pytestmark = pytest.mark.anyio
 
@@ -248,3 +251,19 @@ def test_the_switch_reaches_all_event_loops_from_another_thread():
     for thread in threads:
         thread.join()
     assert [client.complete for client in clients] == [True, True]
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_an_event_loop_that_was_left_under_a_stream_keeps_nobody_from_hearing(backend):
+    async def enter(stack):
+        stack.enter_context(told_to_exit(lambda: None))
+
+    async def wait():
+        async with anyio.create_task_group() as group:
+            group.start_soon(AppStatus.should_exit_event.wait)
+            await anyio.lowlevel.checkpoint()
+            AppStatus.should_exit = True
+
+    with ExitStack() as stack:
+        anyio.run(enter, stack, backend=backend)
+        anyio.run(wait)

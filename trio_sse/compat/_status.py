@@ -1,7 +1,7 @@
 """The switch that ends all streams of the process."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, ClassVar
@@ -16,7 +16,8 @@ class _Switch(type):
         super().__setattr__(name, value)
         if name == "should_exit" and value:
             for call in tuple(AppStatus._calls):  # pyright: ignore[reportPrivateUsage]
-                call()
+                with suppress(RuntimeError):  # its event loop has ended, perhaps just now
+                    call()
 
 
 @contextmanager
