@@ -6,13 +6,15 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 from documentation.pages import ROOT, blocks
+from redis_server import RedisServer
 from trio_sse import EventStreamDecoder, MessageEvent
 
-from .browser import Browser
+from .browser import Browser, Page
 from .process import Process
 from .wire import Address, Http1
 
@@ -219,6 +221,36 @@ def test_what_the_tutorial_says_of_asyncio_is_all_that_uvicorn_takes(tmp_path: P
         assert process.complaints() == []
 
 
+def test_with_what_the_tutorial_says_of_redis_a_client_goes_on_in_another_process(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("coredis")
+    copy_until(END, tmp_path)
+    [import_, lines] = (block.code for block in blocks(PAGE, ""))
+    with RedisServer(tmp_path) as redis:
+        service = tmp_path / "service.py"
+        code = service.read_text(encoding="utf-8")
+        opens = "    async with open_hub() as hub, trio.open_nursery() as nursery:\n"
+        assert code.count(opens) == 1
+        lines = lines.replace("redis://localhost:6379", redis.url)
+        code = import_ + code.replace(opens, indent(lines, "    "))
+        service.write_text(code, encoding="utf-8")
+        seen = ""
+        for resumed in (False, True):
+            environment = {"BIND": "127.0.0.1:0"}
+            with Process(*BY_ITSELF, directory=tmp_path, environment=environment) as process:
+                address = process.address()
+                with Visitor(address, log_in(address)) as visitor:
+                    visitor.ask("/events", last_event_id=seen)
+                    assert visitor.next().json() == {"resumed": resumed}
+                    event = visitor.next()
+                    reading(event)
+                    seen = event.last_event_id
+                process.send_signal(signal.SIGTERM)
+                assert process.wait() == 0
+                assert process.complaints() == []
+
+
 def test_the_tests_of_the_service_pass(tmp_path: Path) -> None:
     copy_until(TESTS, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
@@ -242,14 +274,34 @@ def test_steps_after_the_tests_change_no_file() -> None:
     assert all(block.line < end for block in blocks(PAGE, "python", "html"))
 
 
+def log_in_on(page: Page) -> None:
+    page.wait_for("document.body.innerText.includes('Log in to listen.')")
+    page.click("input")
+    page.type("sunshine")
+    page.press("Enter")
+    page.wait_for("document.querySelectorAll('li').length >= 2")
+
+
 def test_the_page_of_the_service_works_in_a_browser(tmp_path: Path, browser: Browser) -> None:
     with serving(END, tmp_path, *BY_ITSELF) as (_, (host, port)):
         page = browser.page()
         page.open(f"http://{host}:{port}/")
-        page.wait_for("document.body.innerText.includes('Log in to listen.')")
-        page.click("input")
-        page.type("sunshine")
-        page.press("Enter")
-        page.wait_for("document.querySelectorAll('li').length === 2")
+        log_in_on(page)
         page.click("#leave")
         page.wait_for("document.body.innerText.includes('Log in to listen.')")
+
+
+def test_a_page_that_is_open_while_the_service_restarts_comes_back_and_asks_to_log_in(
+    tmp_path: Path, browser: Browser
+) -> None:
+    page = browser.page()
+    with serving(END, tmp_path, *BY_ITSELF) as (process, (host, port)):
+        page.open(f"http://{host}:{port}/")
+        log_in_on(page)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+    page.wait_for("document.body.innerText.includes('Connecting again')")
+    environment = {"BIND": f"{host}:{port}"}
+    with Process(*BY_ITSELF, directory=tmp_path, environment=environment) as again:
+        again.address()
+        log_in_on(page)
