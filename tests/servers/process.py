@@ -21,7 +21,9 @@ TIDY_TIMEOUT = 5.0
 LISTENING = r"unning on https?://127\.0\.0\.1:(\d+)"
 
 # What Python writes about a problem that nobody caught, or was warned of.
-COMPLAINT = re.compile(r"Traceback|Warning|Exception ignored|never awaited|never retrieved")
+COMPLAINT = re.compile(
+    r"Traceback|Warning|Exception ignored|never awaited|never retrieved|destroyed but it is pending"
+)
 
 
 class Process:

@@ -8,6 +8,7 @@ import runpy
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from trio.testing import MockClock
 from redis_server import RedisServer, free_port
 from trio_sse import EventStreamDecoder, MessageEvent, open_hub
 
+from .browser import Browser, Page
 from .process import LISTENING, ROOT, Process
 from .wire import READ_TIMEOUT, Address, Http1, TruncatedError
 
@@ -72,7 +74,17 @@ EXIT_CODES = {
 }
 
 # A row of the table in which all examples are listed.
-ROW = re.compile(r"\| \[(\w+)\]\((\w+)\.py\) \| .+ \| `(.+)` \|")
+ROW = re.compile(r"\| \[(\w+)\]\((\w+)\.py\) \| .+ \| `(.+?)` \|(?: `(.+)`)? \|")
+
+# What `pip install` is to be given, beside the package with hypercorn, for what is in an example.
+INSTALLED_BY = {
+    r"^from sqlalchemy ": '"sqlalchemy[asyncio]"',
+    r"sqlite\+aiosqlite:": "aiosqlite",
+    r"^from fastapi ": "fastapi",
+    r"^import uvicorn$|``uvicorn ": "uvicorn",
+    r"^from trio_sse\.client |\bpython -m trio_sse\b": "client",
+    r"^from trio_sse\.redis ": "redis",
+}
 
 
 class EventSource(Http1):
@@ -154,10 +166,23 @@ def test_there_is_a_test_for_each_example() -> None:
 
 def test_each_example_is_in_the_table_with_the_command_that_runs_it() -> None:
     rows = ROW.findall((ROOT / "examples" / "README.md").read_text())
-    assert rows == [
+    assert [row[:3] for row in rows] == [
         (example, example, f"python examples/{example}.py")
         for example in sorted([*STREAMS, *OTHERS])
     ]
+
+
+def test_the_table_says_what_else_an_example_needs() -> None:
+    said, needed = {}, {}
+    for example, _, _, cell in ROW.findall((ROOT / "examples" / "README.md").read_text()):
+        code = (ROOT / "examples" / f"{example}.py").read_text()
+        extras = re.search(r'"\.\[(.+?)\]"', cell)
+        rest = cell.replace(extras[0], " ".join(extras[1].split(","))) if extras else cell
+        said[example] = sorted(rest.split())
+        needed[example] = sorted(
+            name for use, name in INSTALLED_BY.items() if re.search(use, code, re.MULTILINE)
+        )
+    assert said == needed
 
 
 @pytest.mark.parametrize("example", [*STREAMS, *OTHERS])
@@ -201,6 +226,35 @@ def test_a_page_listens_to_the_events(example: str) -> None:
         assert b'new EventSource("/events")' in browser.read_rest()
 
 
+@contextmanager
+def page_of(example: str, browser: Browser, query: str = "") -> Iterator[Page]:
+    """Open the page of an example, which must have no error in its scripts."""
+    pytest.importorskip("websockets")
+    with serving(example) as (_, (host, port)):
+        page = browser.page()
+        page.open(f"http://{host}:{port}/{query}")
+        yield page
+        assert [complaint for complaint in page.complaints if "Error" in complaint] == []
+
+
+@pytest.mark.once
+def test_the_page_of_hello_shows_events_as_they_arrive(browser: Browser) -> None:
+    with page_of("hello", browser) as page:
+        page.wait_for("list.innerText.includes('tick 2')")
+
+
+@pytest.mark.once
+def test_what_is_typed_on_the_page_of_broadcast_is_shown_on_all(browser: Browser) -> None:
+    with page_of("broadcast", browser) as page:
+        other = browser.page()
+        other.open(page.evaluate("location.href"))
+        page.click("input")
+        page.type("<i>hello</i>")
+        page.press("Enter")
+        for each in (page, other):
+            each.wait_for("list.innerText === '<i>hello</i>'")
+
+
 def test_hello_names_its_page_and_a_command_that_shows_the_stream() -> None:
     with serving("hello") as (process, _):
         url = process.wait_for(r"page: +(http://\S+/)\n")[1]
@@ -227,13 +281,17 @@ def test_hello_says_what_to_do_when_hypercorn_is_not_installed() -> None:
     assert process.stderr == ("hypercorn is not installed: pip install 'trio-sse[hypercorn]'\n")
 
 
-def test_channels_interleaves_the_events_of_all_its_sensors() -> None:
+def test_channels_interleaves_the_events_of_all_its_sensors_which_go_on() -> None:
     with running("channels") as (_, client):
-        missing = {b"temperature", b"pressure", b"humidity"}
-        while missing:
-            name, data = client.read_event().splitlines()[:2]
-            assert data.startswith(b'data: {"reading":')
-            missing.discard(name.removeprefix(b"event: "))
+        counts = Counter({"temperature": 0, "pressure": 0, "humidity": 0})
+        deadline = time.monotonic() + READ_TIMEOUT
+        while min(counts.values()) < 2:
+            event = client.read_message()
+            assert [*event.json()] == ["reading"]
+            counts[event.type] += 1
+            assert time.monotonic() < deadline, f"not all of them go on: {counts}"
+    assert counts["temperature"] > counts["humidity"]  # each at its own pace
+    assert len(counts) == 3
 
 
 def test_generator_says_that_it_was_closed_and_why_when_the_client_leaves() -> None:

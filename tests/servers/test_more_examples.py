@@ -26,6 +26,9 @@ pytestmark = [pytest.mark.server, pytest.mark.once]
 
 DATABASES = ["database_asyncio", "database_trio"]
 
+# So many that some of them leave while rows are fetched, or while a connection is given back.
+LEAVING = 30
+
 ADD_ROW = "INSERT INTO readings (celsius) VALUES (30)"
 
 ROWS = [(n + 1, 20 + n % 50 / 10) for n in range(20_000)]
@@ -113,6 +116,26 @@ def test_a_query_is_open_while_it_is_streamed_and_closed_when_its_client_leaves(
         client.close()
         process.wait_for("client_disconnected: .* Connections in pool: 1 .* out connections: 0\n")
         change(process, ADD_ROW)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        assert process.complaints() == []
+
+
+def test_clients_that_leave_at_any_moment_do_no_harm_to_a_connection() -> None:
+    with serving("database_asyncio") as (process, address):
+        for count in range(LEAVING):
+            with EventSource(address) as client:
+                client.request("/")
+                for _ in range(5 * count):
+                    client.read_message()
+        wait_until(
+            lambda: (
+                status(address, "/nothing") == 404
+                and process.stdout.count("client_disconnected: ") == LEAVING
+            )
+        )
+        *_, last = re.findall("client_disconnected: (.+)\n", process.stdout)
+        assert last.endswith("Current Checked out connections: 0")
         process.send_signal(signal.SIGTERM)
         process.wait()
         assert process.complaints() == []
@@ -384,6 +407,20 @@ def test_a_browser_that_is_refused_is_told_by_an_event_and_comes_back() -> None:
         assert message.type == "overloaded"
         assert clients[1].reconnection_time is not None
         assert 2000 <= clients[1].reconnection_time <= 4000
-        with Http1(process.address()) as browser:
-            browser.request("/")
-            assert b'new EventSource("/events" + location.search)' in browser.read_rest()
+
+
+@pytest.mark.once
+def test_the_page_of_connection_limit_says_that_it_waits_until_there_is_room(
+    browser: Browser,
+) -> None:
+    pytest.importorskip("websockets")
+    with serving("connection_limit") as (_, address), ExitStack() as stack:
+        clients = [stack.enter_context(EventSource(address)) for _ in range(2)]
+        for client in clients:
+            client.request("/events?user=ann")
+            assert client.status == 200
+        page = browser.page()
+        page.open("http://{}:{}/?user=ann".format(*address))
+        page.wait_for("text.textContent === 'too many, please wait'")
+        clients[0].close()
+        page.wait_for("text.textContent.startsWith('tick ')")

@@ -5,12 +5,13 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from trio_sse import MessageEvent
 
-from .process import Process
+from .process import ROOT, Process
 from .test_examples import STRICT, EventSource, serving, status
 from .wire import Address
 
@@ -49,6 +50,27 @@ def test_network_interruption_cuts_again_and_again_and_nothing_is_missing() -> N
     # All the numbers with their ids are more than five connections can bring.
     assert int(re.search(r"connections: (\d+)\n", printed)[1]) > 5
     assert "missing: nothing\n" in printed
+
+
+# Where the programs publish, and the same with another number in the place of some.
+LOSES_SOME = {
+    "load_simulation": ('("numbers", number)', '("numbers", number.replace("8", "7"))'),
+    "network_interruption": ("str(number)", 'str(number).replace("8", "7")'),
+}
+
+
+@pytest.mark.parametrize("example", LOSES_SOME)
+def test_what_is_missing_is_seen_and_is_the_exit_status(tmp_path: Path, example: str) -> None:
+    whole, broken = LOSES_SOME[example]
+    code = (ROOT / "examples" / f"{example}.py").read_text()
+    assert code.count(whole) == 1
+    (tmp_path / "broken.py").write_text(code.replace(whole, broken))
+    arguments = ["3", "10"] if example == "load_simulation" else []
+    with Process(*STRICT, str(tmp_path / "broken.py"), *arguments) as process:
+        assert process.wait() == 1
+    assert "nothing" not in process.stdout
+    assert re.search("missing: +something, at 3 clients|not what was published", process.stdout)
+    assert process.complaints() == []
 
 
 @contextmanager

@@ -5,10 +5,14 @@ Both have the same methods, and read no further than they are asked to.
 
 import socket
 import ssl
+import time
 from typing import Any, Self
 
 # For each read. Nothing waits for it to pass, unless a test is about to fail.
 READ_TIMEOUT = 30.0
+
+# For all that is left of a body, which may be long, but ends.
+REST_TIMEOUT = 60.0
 
 READ_SIZE = 65536
 
@@ -62,8 +66,9 @@ class Client:
         Raises:
             TruncatedError: if it has no proper end; the rest stays in ``body``.
         """
+        deadline = time.monotonic() + REST_TIMEOUT
         while self._read_body():
-            pass
+            assert time.monotonic() < deadline, "the body does not end"
         rest, self.body = self.body, b""
         return rest
 
