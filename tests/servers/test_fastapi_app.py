@@ -89,6 +89,9 @@ def test_the_document_tells_of_the_events(server: str) -> None:
         document = json.loads(client.read_rest())
         client.request("/docs")
         assert b"swagger" in client.read_rest()
+    for path in ("/prices", "/countdown"):
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert [*content] == ["text/event-stream"]
     content = document["paths"]["/prices"]["get"]["responses"]["200"]["content"]
     events = content["text/event-stream"]["itemSchema"]["oneOf"]
     names = [event["properties"]["event"]["const"] for event in events]
