@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from trio_sse.client import open_event_source
 
 from .process import ROOT, Process
 from .test_examples import STRICT, EventSource, status
-from .wire import Address, TruncatedError
+from .wire import READ_TIMEOUT, Address, TruncatedError
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("httpx")
@@ -116,6 +117,24 @@ def test_the_app_gives_up_a_client_that_takes_nothing(tmp_path: Path) -> None:
         for _ in range(LARGE_COUNT):
             assert status(app.address(), "/say", "POST", LARGE) == 204
         app.wait_for("a stream has ended: send_timeout\n")
+
+
+def test_a_request_tells_who_asks_and_for_what_and_does_not_ask_to_close(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as app,
+        NginxServer(tmp_path, CONFIGURATION, app.getsockname()) as nginx,
+        socket.create_connection(nginx.address) as client,
+    ):
+        app.settimeout(READ_TIMEOUT)
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: example.org\r\n\r\n")
+        connection, _ = app.accept()
+        with connection, connection.makefile("rb") as reader:
+            connection.settimeout(READ_TIMEOUT)
+            request, *headers = iter(reader.readline, b"\r\n")
+    assert request == b"GET /events HTTP/1.1\r\n"
+    assert b"Host: example.org\r\n" in headers
+    assert b"X-Forwarded-For: 127.0.0.1\r\n" in headers
+    assert not any(header.lower().startswith(b"connection:") for header in headers)
 
 
 def test_an_app_that_only_pings_is_not_given_up(tmp_path: Path) -> None:
