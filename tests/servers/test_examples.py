@@ -237,13 +237,11 @@ def page_of(example: str, browser: Browser, query: str = "") -> Iterator[Page]:
         assert [complaint for complaint in page.complaints if "Error" in complaint] == []
 
 
-@pytest.mark.once
 def test_the_page_of_hello_shows_events_as_they_arrive(browser: Browser) -> None:
     with page_of("hello", browser) as page:
         page.wait_for("list.innerText.includes('tick 2')")
 
 
-@pytest.mark.once
 def test_what_is_typed_on_the_page_of_broadcast_is_shown_on_all(browser: Browser) -> None:
     with page_of("broadcast", browser) as page:
         other = browser.page()

@@ -13,7 +13,7 @@ from .wire import Address, Http1
 
 pytest.importorskip("fastapi")
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 COMMANDS = {
     "hypercorn": ("examples/fastapi_app.py",),

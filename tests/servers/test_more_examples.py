@@ -409,7 +409,6 @@ def test_a_browser_that_is_refused_is_told_by_an_event_and_comes_back() -> None:
         assert 2000 <= clients[1].reconnection_time <= 4000
 
 
-@pytest.mark.once
 def test_the_page_of_connection_limit_says_that_it_waits_until_there_is_room(
     browser: Browser,
 ) -> None:
