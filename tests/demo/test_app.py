@@ -7,6 +7,8 @@ import trio
 
 from trio_sse import ServerSentEvent
 from trio_sse.demo._answer import TOKENS
+from trio_sse.demo._app import LONGEST_MESSAGE
+from trio_sse.demo._show import MOST_STREAMS
 from trio_sse.testing import open_stream
 
 from .kit import ask, receive, shown, virtual_time
@@ -81,6 +83,30 @@ async def test_a_message_that_is_none_or_too_long_is_refused(text):
     async with shown() as (_, app):
         status, said = await ask(app, "/publish", "POST", text)
         assert (status, said) == (422, "a message has 1 to 200 characters")
+
+
+async def test_a_message_is_read_no_further_than_it_can_be_long():
+    longest = "\U0001f600" * LONGEST_MESSAGE  # four bytes each
+    async with shown() as (_, app):
+        assert (await ask(app, "/publish?page=a", "POST", longest.encode()))[0] == 204
+        refused = (413, "a message has no more than 800 bytes")
+        assert await ask(app, "/publish?page=a", "POST", longest.encode() + b"x") == refused
+
+
+@pytest.mark.parametrize("path", ["/publish", "/cut", "/events", "/tokens"])
+async def test_a_page_with_a_name_that_no_page_gives_itself_is_refused(path):
+    method = "POST" if path in ("/publish", "/cut") else "GET"
+    async with shown() as (_, app):
+        refused = (422, "the name of a page has no more than 7 characters")
+        assert await ask(app, f"{path}?page={'z' * 8}", method, b"hello") == refused
+
+
+@pytest.mark.parametrize("path", ["/events", "/tokens"])
+async def test_there_are_so_many_streams_and_no_more(path):
+    async with shown() as (show, app), open_stream(app, "/events"):
+        for _ in range(MOST_STREAMS - 1):
+            assert show.limit.take(None)
+        assert (await ask(app, path))[0] == 503
 
 
 async def test_a_page_is_cut_off_in_the_middle_and_no_other():

@@ -64,6 +64,16 @@ async def test_one_request_is_flooded_for_each_client_and_no_other():
 
 
 @virtual_time
+async def test_nobody_who_reads_is_flooded_for_ever():
+    async with shown() as (show, app):
+        show.frozen, began = FrozenClient(show.hub, show.meter), trio.current_time()
+        async with open_stream(app, "/flood") as flood:
+            async for _ in flood:
+                await trio.sleep(1)
+        assert PATIENCE / 2 < trio.current_time() - began < PATIENCE * 2
+
+
+@virtual_time
 async def test_a_client_that_is_never_served_gives_up():
     async with shown() as (show, _), show.hub.subscribe("frozen") as subscription:
         client, began = FrozenClient(show.hub, show.meter), trio.current_time()

@@ -100,6 +100,18 @@ async def test_browsers_go_on_at_the_next_server_where_they_were(capsys):
     assert listener.fileno() == -1
 
 
+async def test_a_client_that_leaves_in_the_middle_of_its_message_is_no_error(capfd):
+    listener = socket.create_server(("127.0.0.1", 0))
+    with trio.fail_after(ENOUGH):
+        async with trio.open_nursery() as nursery, Client(listener.getsockname()) as client:
+            nursery.start_soon(run, listener, "hello")
+            stream = await client.ask("/publish?page=a", "POST", "content-length: 9\r\n\r\nhell")
+            await stream.send_eof()
+            await read_rest(stream)
+            signal.raise_signal(signal.SIGTERM)
+    assert capfd.readouterr().err == ""
+
+
 async def test_the_first_signal_lets_the_server_leave_and_the_second_cancels_it():
     async def signals():
         yield signal.SIGINT

@@ -4,7 +4,14 @@ from random import uniform
 
 import trio
 
-from .. import CloseReason, EventSourceResponse, Hub, JSONServerSentEvent, ServerSentEvent
+from .. import (
+    CloseReason,
+    ConnectionLimit,
+    EventSourceResponse,
+    Hub,
+    JSONServerSentEvent,
+    ServerSentEvent,
+)
 
 # No model is asked: these are the tokens of each answer.
 TOKENS = """\
@@ -38,9 +45,11 @@ class Answer:
         self._page = page
         self._sent = begin
 
-    def response(self) -> EventSourceResponse:
-        """Return the stream."""
-        return EventSourceResponse(self.produce, retry=RECONNECTION_TIME, on_close=self.ended)
+    def response(self, limit: ConnectionLimit) -> EventSourceResponse:
+        """Return the stream, one of those that a limit counts."""
+        return EventSourceResponse(
+            self.produce, retry=RECONNECTION_TIME, limit=limit, on_close=self.ended
+        )
 
     async def produce(self, send: trio.MemorySendChannel[ServerSentEvent]) -> None:
         """Send token after token, and then that there are no more."""

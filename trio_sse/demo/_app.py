@@ -1,8 +1,10 @@
 """The app: the page, its event stream, and what its buttons do."""
 
+from contextlib import aclosing
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -18,6 +20,12 @@ TOPICS = ("numbers", "measures", "feed", "frozen", "answers")
 # Characters, as the text field has it.
 LONGEST_MESSAGE = 200
 
+# Bytes; UTF-8 has four at most for a character.
+LONGEST_BODY = 4 * LONGEST_MESSAGE
+
+# Characters of the name that a page gives itself, as page.js makes it.
+LONGEST_NAME = 7
+
 
 def make_app(show: Show) -> Starlette:
     """Return the app that shows the show; servers may serve it one after the other."""
@@ -32,7 +40,8 @@ def make_app(show: Show) -> Starlette:
             Route("/freeze", freeze, methods=["POST"]),
             Route("/flood", flood),
             Route("/tokens", tokens),
-        ]
+        ],
+        exception_handlers={ClientDisconnect: left},
     )
     app.state.show = show
     return app
@@ -50,12 +59,12 @@ async def events(request: Request) -> EventSourceResponse:
     """All that a page shows, in one stream."""
     show = _show(request)
     subscription = show.hub.subscribe(*TOPICS, last_event_id=last_event_id(request))
-    return PageStream(subscription, _page(request), show.cuts, show.meter)
+    return PageStream(subscription, _page(request), show.cuts, show.meter, show.limit)
 
 
 async def publish(request: Request) -> Response:
     """Publish what one page says, for all to see."""
-    hub, text = _show(request).hub, (await request.body()).decode(errors="replace").strip()
+    hub, text = _show(request).hub, (await _body(request)).decode(errors="replace").strip()
     if not 0 < len(text) <= LONGEST_MESSAGE:
         raise HTTPException(422, f"a message has 1 to {LONGEST_MESSAGE} characters")
     message = {"text": text, "page": _page(request)}
@@ -99,7 +108,23 @@ async def tokens(request: Request) -> EventSourceResponse:
     show, seen = _show(request), last_event_id(request) or "0"
     if seen not in IDS:
         raise HTTPException(400, "the last event ID is no number of a token")
-    return Answer(show.hub, _page(request), int(seen)).response()
+    return Answer(show.hub, _page(request), int(seen)).response(show.limit)
+
+
+async def left(request: Request, error: Exception) -> Response:
+    """Answer nobody: the client left in the middle of what it had to say, which is no error."""
+    return Response(status_code=400)
+
+
+async def _body(request: Request) -> bytes:
+    """Return what a request has to say, if it is no more than a message can be."""
+    body = b""
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > LONGEST_BODY:
+                raise HTTPException(413, f"a message has no more than {LONGEST_BODY} bytes")
+    return body
 
 
 def _show(request: Request) -> Show:
@@ -109,4 +134,7 @@ def _show(request: Request) -> Show:
 
 def _page(request: Request) -> str:
     """Return the name that a page has given itself."""
-    return request.query_params.get("page", "")
+    name = request.query_params.get("page", "")
+    if len(name) > LONGEST_NAME:
+        raise HTTPException(422, f"the name of a page has no more than {LONGEST_NAME} characters")
+    return name

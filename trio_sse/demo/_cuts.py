@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import trio
 from starlette.types import Receive, Scope, Send
 
-from .. import EventSourceResponse, Instrument, ServerSentEvent, Subscription
+from .. import ConnectionLimit, EventSourceResponse, Instrument, ServerSentEvent, Subscription
 
 # Milliseconds after which a browser that was cut off comes back.
 RECONNECTION_TIME = 1000
@@ -49,10 +49,16 @@ class PageStream(EventSourceResponse):
         page: The name that the page has given itself.
         cuts: Where it can be cut off.
         instrument: What counts it.
+        limit: How many there can be.
     """
 
     def __init__(
-        self, subscription: Subscription, page: str, cuts: Cuts, instrument: Instrument
+        self,
+        subscription: Subscription,
+        page: str,
+        cuts: Cuts,
+        instrument: Instrument,
+        limit: ConnectionLimit,
     ) -> None:
         super().__init__(
             subscription,
@@ -60,6 +66,7 @@ class PageStream(EventSourceResponse):
             send_timeout=SEND_TIMEOUT,
             farewell=FAREWELL,
             instrument=instrument,
+            limit=limit,
         )
         self._page = page
         self._cuts = cuts

@@ -18,7 +18,8 @@ from ._instruments import Meter
 
 SEND_TIMEOUT = 3.0
 
-# Seconds; a connection to a server that leaves just then may never be served.
+# Seconds; a connection to a server that leaves just then may never be served, and somebody else
+# may have asked for the flood, and read it.
 PATIENCE = 12.0
 
 REQUEST = b"GET /flood HTTP/1.1\r\nHost: demo\r\n\r\n"
@@ -61,7 +62,9 @@ class FrozenClient(Instrument):
     def response(self) -> EventSourceResponse:
         """Return what it is answered, once."""
         self.answered = True
-        return EventSourceResponse(flood, send_timeout=self._send_timeout, instrument=self)
+        return EventSourceResponse(
+            flood, send_timeout=self._send_timeout, max_age=PATIENCE, instrument=self
+        )
 
     def opened(self, scope: Mapping[str, Any]) -> None:
         """Count it as a client, and begin to count the time."""

@@ -6,13 +6,16 @@ from random import uniform
 
 import trio
 
-from .. import Hub, JSONServerSentEvent, open_hub
+from .. import ConnectionLimit, Hub, JSONServerSentEvent, open_hub
 from ._cuts import Cuts
 from ._frozen import FrozenClient
 from ._instruments import Meter, Snapshot
 
 # Seconds between two numbers: twenty a second, and none like the other.
 LEAST_PAUSE, LONGEST_PAUSE = 0.02, 0.08
+
+# Streams that are open at once: more than a few people with a few tabs each.
+MOST_STREAMS = 100
 
 # Seconds from one point of the charts to the next.
 MEASURE_PERIOD = 0.5
@@ -33,6 +36,7 @@ class Show:
         self.nursery = nursery
         self.meter = Meter()
         self.cuts = Cuts()
+        self.limit = ConnectionLimit(total=MOST_STREAMS)
         self.frozen: FrozenClient | None = None
         self.server = 0
         """The number of the server that is there."""
