@@ -86,10 +86,10 @@ async def drain(request: Request) -> Response:
 
 
 async def freeze(request: Request) -> Response:
-    """Start a client that freezes, if there is none."""
+    """Start a client that freezes (202), if there is none (else 200)."""
     show = _show(request)
     if show.frozen is not None and not show.frozen.gone:
-        raise HTTPException(409, "one client is frozen already")
+        return Response(status_code=200)
     show.frozen = FrozenClient(show.hub, show.meter)
     show.nursery.start_soon(show.frozen.run, *request.scope["server"])
     return Response(status_code=202)

@@ -11,10 +11,18 @@ const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const say = (text) => show("status", text);
 
+// Milliseconds; a request waits for ever if other tabs have all of a browser's connections.
+const PATIENCE = 5000;
+
+// The status of the answer, or 0 if there is none.
 async function post(path, body) {
-  const separator = path.includes("?") ? "&" : "?";
-  const answer = await fetch(`${path}${separator}page=${page}`, { method: "POST", body });
-  return answer.ok;
+  const signal = AbortSignal.timeout(PATIENCE);
+  try {
+    return (await fetch(`${path}?page=${page}`, { method: "POST", body, signal })).status;
+  } catch {
+    say("No answer. Is the server there, and are no more than five tabs open?");
+    return 0;
+  }
 }
 
 // Numbers: each once, in order, whatever happens to the connection.
@@ -23,6 +31,8 @@ const LATE = 150; // milliseconds after which a number has not come as it happen
 const BARS = 72;
 const numbers = { last: null, received: 0, missing: 0, doubled: 0, caughtUp: 0 };
 const bars = [];
+let barsDrawn = false;
+const DRIFT = 0.01; // milliseconds that two clocks may part by from one number to the next
 let fastest = Infinity; // the clock of this page minus the server's, and the shortest way
 let longestPause = 0;
 let lastArrival = null;
@@ -31,7 +41,7 @@ function countNumber(event) {
   const { number, at } = JSON.parse(event.data);
   const now = performance.now();
   const way = now - at * 1000;
-  fastest = Math.min(fastest, way);
+  fastest = Math.min(fastest + DRIFT, way);
   const late = way - fastest > LATE;
   if (numbers.last !== null && number <= numbers.last) numbers.doubled += 1;
   else if (numbers.last !== null) numbers.missing += number - numbers.last - 1;
@@ -43,6 +53,7 @@ function countNumber(event) {
   lastArrival = now;
   bars.push({ number, late });
   bars.splice(0, bars.length - BARS);
+  barsDrawn = false;
   showCounts();
 }
 
@@ -58,7 +69,7 @@ function startAnew(event) {
   Object.assign(numbers, { last: null, received: 0, missing: 0, doubled: 0 });
   measures.length = 0;
   fastest = Infinity;
-  lostAt = null;
+  settle();
   say(`There is a gap (${JSON.parse(event.data).reason}): the count starts anew.`);
 }
 
@@ -69,7 +80,7 @@ function drawWave() {
   const first = BARS - bars.length;
   [...wave.children].forEach((bar, index) => {
     const drawn = bars[index - first];
-    bar.style.height = drawn ? `${50 + 42 * Math.sin(drawn.number / 7)}%` : "4%";
+    bar.style.height = drawn ? `${50 + 42 * Math.sin(drawn.number / 7)}%` : "0";
     bar.className = drawn?.late ? "late" : "";
   });
 }
@@ -77,7 +88,7 @@ function drawWave() {
 // Charts of the last minute; what was missed while away is filled in.
 
 const LONGEST = 60; // seconds that fit into a chart
-const SHORTEST = 15; // and those that it has at first
+const SHORTEST = 5; // and those that it has at first
 const STEP = 500; // milliseconds between two measures
 const measures = [];
 
@@ -102,6 +113,7 @@ function chart(id, field, title) {
     line.setAttribute("d", `M${points.join("L")}`);
     area.setAttribute("d", `M${points[0].split(",")[0]},100L${points.join("L")}L600,100Z`);
     const all = `now ${values.at(-1)}, lowest ${Math.min(...values)}, highest ${highest}`;
+    show(`${field}-highest`, Math.round(highest));
     svg.setAttribute("aria-label", `${title} in the last minute: ${all}.`);
     if (!still.matches) {
       const moved = [{ transform: `translateX(${(scale * STEP) / 1000}px)` }, {}];
@@ -128,10 +140,14 @@ function addMeasure(latest) {
 let source = null;
 let opened = 0;
 let lostAt = null;
-let lostBy = null;
-let cutAsked = false;
-let farewellAt = null;
+let ending = null; // what ends the stream, or has: "cut", "drain", "full", or nobody knows
+let drainAsked = false;
 let server = null;
+
+const LOSSES = {
+  drain: "The server has said farewell. The browser comes back by itself.",
+  full: "The server has as many streams as it takes. The browser tries again by itself.",
+};
 
 function setState(state, text) {
   byId("state").dataset.state = state;
@@ -147,19 +163,16 @@ function open() {
 
 function lose() {
   lastArrival = null;
-  if (lostAt === null) {
+  if (lostAt === null) { // or it has been said, and the browser has tried in vain
     lostAt = performance.now();
-    lostBy = farewellAt === null ? (cutAsked ? "cut" : "loss") : "drain";
     numbers.caughtUp = 0;
+    say(LOSSES[ending] ?? "The connection is cut. The browser comes back by itself.");
   }
   if (source.readyState === EventSource.CLOSED) {
     setState("closed", "Closed");
     say("The stream is closed for good. Reload the page.");
   } else {
     setState("connecting", "Reconnecting");
-    say(lostBy === "drain"
-      ? "The server has said farewell. The browser comes back by itself."
-      : "The connection is cut. The browser comes back by itself.");
   }
 }
 
@@ -168,14 +181,18 @@ function comeBack() {
   const { caughtUp, missing } = numbers;
   const report = `Back after ${away}: ${plural(caughtUp, "number")} caught up, ${missing} missing.`;
   say(report);
-  if (lostBy === "cut") show("cut-result", report);
-  if (lostBy === "drain") {
+  if (ending === "cut") show("cut-result", report);
+  if (ending === "drain") {
     byId("drain-result").dataset.report = report;
     showServer();
   }
+  settle();
+}
+
+function settle() {
   lostAt = null;
-  cutAsked = false;
-  farewellAt = null;
+  ending = null;
+  drainAsked = false;
 }
 
 function arriveAt(number) {
@@ -189,14 +206,24 @@ function showServer() {
 }
 
 byId("cut").addEventListener("click", async () => {
-  cutAsked = source.readyState === EventSource.OPEN && await post("cut");
-  if (!cutAsked) say("There is nothing to cut: the page is not connected.");
+  if (source?.readyState !== EventSource.OPEN) {
+    say("There is nothing to cut: the page is not connected.");
+    return;
+  }
+  if (ending) return; // it is on its way
+  ending = "cut";
+  if ((await post("cut")) !== 204 && ending === "cut") ending = null;
 });
 
-byId("drain").addEventListener("click", () => post("drain"));
+byId("drain").addEventListener("click", async () => {
+  if (drainAsked) return; // the next server would leave as well
+  drainAsked = true;
+  if ((await post("drain")) !== 202) drainAsked = false;
+});
 
 // A client that freezes.
 
+const ALREADY = 200; // the status, if there is one
 let frozenSince = null;
 let freezeTimeout = 3;
 
@@ -207,6 +234,7 @@ function tellOfFrozen(event) {
     freezeTimeout = news.timeout;
     longestPause = 0;
     byId("freeze-progress").max = freezeTimeout;
+    say(`A client is frozen. It is dropped in ${freezeTimeout} seconds.`);
     countDown();
     return;
   }
@@ -230,7 +258,7 @@ function countDown() {
 }
 
 byId("freeze").addEventListener("click", async () => {
-  if (frozenSince !== null || !(await post("freeze"))) {
+  if (frozenSince !== null || (await post("freeze")) === ALREADY) {
     say("One client is frozen already; wait until it is dropped.");
   }
 });
@@ -255,9 +283,12 @@ function receiveMessage(event) {
 byId("publish").addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = byId("text").value.trim();
+  byId("text").value = ""; // at once, or whoever is quick says it twice
   if (!text) return;
-  if (await post("publish", text)) byId("text").value = "";
-  else say("The message was refused.");
+  const status = await post("publish", text);
+  if (status === 204) return;
+  byId("text").value ||= text;
+  if (status) say("The message was refused.");
 });
 
 // An answer, token by token.
@@ -275,6 +306,7 @@ byId("start").addEventListener("click", () => {
   endAnswer();
   show("tokens", "");
   show("tokens-result", "The answer is coming.");
+  say("The answer is coming.");
   byId("stop").disabled = false;
   answer = new EventSource(`tokens?page=${page}`);
   answer.addEventListener("token", ({ data }) => {
@@ -284,6 +316,11 @@ byId("start").addEventListener("click", () => {
   });
   // The server ends the stream now; a browser would come back, and ask for more.
   answer.addEventListener("done", () => { answer.onerror = endAnswer; });
+  answer.onerror = ({ target }) => {
+    if (target.readyState !== EventSource.CLOSED) return; // it comes back by itself
+    show("tokens-result", "There is no answer.");
+    endAnswer();
+  };
 });
 
 byId("stop").addEventListener("click", () => {
@@ -308,8 +345,16 @@ function tellOfAnswer(event) {
 
 // Begin with what there is, and go on right after it.
 
+async function askForState() {
+  try {
+    return await (await fetch("state", { signal: AbortSignal.timeout(PATIENCE) })).json();
+  } catch {
+    return { last_event_id: null, feed: [], measures: [] }; // as if there were nothing yet
+  }
+}
+
 async function begin() {
-  const { last_event_id: id, ...before } = await (await fetch("state")).json();
+  const { last_event_id: id, ...before } = await askForState();
   before.feed.forEach(addMessage);
   before.measures.forEach(addMeasure);
   const query = new URLSearchParams({ page, ...(id && { last_event_id: id }) });
@@ -322,13 +367,15 @@ async function begin() {
   source.addEventListener("frozen", tellOfFrozen);
   source.addEventListener("answers", tellOfAnswer);
   source.addEventListener("reset", startAnew);
-  source.addEventListener("farewell", () => { farewellAt = performance.now(); });
+  source.addEventListener("farewell", () => { ending = "drain"; });
+  source.addEventListener("overloaded", () => { ending = "full"; });
 }
 
 let drawnAt = 0;
 
 function draw(now) {
-  if (now - drawnAt >= (still.matches ? 1000 : 0)) {
+  if (!barsDrawn && now - drawnAt >= (still.matches ? 1000 : 0)) {
+    barsDrawn = true;
     drawnAt = now;
     drawWave();
   }
