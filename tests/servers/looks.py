@@ -51,8 +51,14 @@ FOCUS = """(() => {
   };
 })()"""
 
-# What does not fit into the width of the screen.
+# What does not fit into the width of the screen, or of its panel.
 TOO_WIDE = """[...document.body.querySelectorAll("*")]
-  .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
+  .filter((element) => {
+    const panel = element.parentElement.closest("article");
+    const room = panel
+      ? panel.getBoundingClientRect().right - parseFloat(getComputedStyle(panel).paddingRight)
+      : innerWidth;
+    return element.getBoundingClientRect().right > room + 0.5;
+  })
   .filter((element) => !element.closest("svg")).map((element) => element.outerHTML.slice(0, 80))
   .concat(document.documentElement.scrollWidth > innerWidth ? ["the page"] : [])"""

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,13 @@ from .browser import Browser, Page
 from .looks import CONTRASTS, FOCUS, TOO_WIDE
 from .process import Process
 from .test_examples import STRICT
+from .wire import READ_TIMEOUT
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("websockets")
 
 from trio_sse.demo._answer import TOKENS
+from trio_sse.demo._show import MOST_STREAMS
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
 
@@ -31,11 +35,25 @@ LOOKS = [
     for scheme in ("light", "dark")
 ]
 
+# As wide as 1280 pixels are at 400 % (WCAG 2.2, 1.4.10).
+NARROW = pytest.param((320, 640), "light", id="narrow-light")
+
 # Pixels; of a desktop, the first two groups of panels.
 TOP = 1180
 
-# What the browser says itself of a connection that was cut off in the middle.
+# What the browser says itself of a connection that was cut off in the middle, and of none.
 CUT = "Failed to load resource: net::ERR_INCOMPLETE_CHUNKED_ENCODING"
+REFUSED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
+
+# Notes what is read out, and how often the stream is lost.
+WATCH = """
+  window.said = [];
+  new MutationObserver(() => said.push(document.querySelector('#status').textContent))
+    .observe(document.querySelector('#status'), { childList: true });
+  new MutationObserver(() => {
+    document.body.dataset.losses = Number(document.body.dataset.losses ?? 0) + 1;
+  }).observe(state, { attributes: true });
+"""
 
 BUTTONS = [
     "Cut my connection",
@@ -194,7 +212,7 @@ def test_each_button_does_what_it_says(
     assert page.complaints == [CUT]
 
 
-@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+@pytest.mark.parametrize(("size", "scheme"), [*LOOKS, NARROW])
 def test_everything_can_be_read(
     browser: Browser, demo: Process, size: tuple[int, int], scheme: str
 ) -> None:
@@ -205,6 +223,81 @@ def test_everything_can_be_read(
     needed = {"text": 4.5, "edge": 3}
     assert [row for row in found if row[2] < needed[row[0]]] == []
     assert page.evaluate(TOO_WIDE) == []
+    assert page.complaints == []
+
+
+# Somebody who is quick, and a server that is not there.
+
+
+def test_a_button_that_is_pressed_three_times_does_what_it_does_once(
+    browser: Browser, demo: Process
+) -> None:
+    page = open_page(browser, demo)
+    page.click("#text")
+    page.type("once")
+    for _ in range(3):
+        page.press("Enter")
+    press_thrice(page, "#freeze")
+    wait_for_text(page, "#status", "One client is frozen already")
+    press_thrice(page, "#cut")
+    wait_until_back(page, "#cut-result")
+    wait_until_thawed(page)
+    press_thrice(page, "#start")
+    wait_for_text(page, "#tokens-result", f"Complete: {len(TOKENS)} tokens")
+    assert text(page, "#tokens").strip() == " ".join(TOKENS)
+    press_thrice(page, "#drain")
+    wait_until_back(page, "#drain-result")
+    assert text(page, "#drain-result").startswith("This is server 2.")
+    assert page.evaluate("feed.innerText.split('\\n')") == ["You", "once"]
+    assert page.complaints == [CUT]
+
+
+def press_thrice(page: Page, selector: str) -> None:
+    for _ in range(3):
+        page.click(selector)
+
+
+def test_a_button_that_is_pressed_while_no_server_is_there_says_so_and_works_afterwards(
+    browser: Browser, demo: Process
+) -> None:
+    page = open_page(browser, demo)
+    page.evaluate(WATCH)
+    host, port = demo.address(ADDRESS)
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait() == 0
+    page.wait_for("document.body.dataset.losses >= 3")
+    assert page.evaluate("said") == [
+        "The server has said farewell. The browser comes back by itself."
+    ]
+    page.click("#text")
+    page.type("kept")
+    page.press("Enter")
+    for button in ("#freeze", "#drain", "#cut"):
+        page.click(button)
+    page.wait_for("said.filter((line) => line.startsWith('No answer.')).length === 3")
+    assert len([line for line in page.evaluate("said") if "nothing to cut" in line]) == 1
+    assert page.evaluate("document.querySelector('#text').value") == "kept"
+    with Process(*COMMAND, f"{host}:{port}") as again:
+        wait_for_text(page, "#status", "There is a gap")
+        check_numbers(page)
+        page.click("#cut")
+        wait_until_back(page, "#cut-result")
+        page.click("#drain")
+        wait_for_text(page, "#drain-result", "This is server 2. Back after")
+    assert again.complaints() == []
+    assert {*page.complaints} == {REFUSED, CUT}
+
+
+def test_a_page_that_there_is_no_room_for_is_told_so(browser: Browser, demo: Process) -> None:
+    with ExitStack() as stack:
+        for _ in range(MOST_STREAMS):
+            connection = HTTPConnection(*demo.address(ADDRESS), timeout=READ_TIMEOUT)
+            stack.callback(connection.close)
+            connection.request("GET", "/events")
+            assert connection.getresponse().status == 200
+        page = browser.page()
+        page.open(url_of(demo))
+        wait_for_text(page, "#status", "The server has as many streams as it takes")
     assert page.complaints == []
 
 
@@ -318,9 +411,7 @@ def test_the_flood_is_not_read_out_and_what_happens_is(browser: Browser, demo: P
     page = open_page(browser, demo)
     live = "[aria-live], [role=status], [role=log], [role=alert], [role=timer], output"
     assert page.evaluate(f"[...document.querySelectorAll('{live}')].map((e) => e.id)") == ["status"]
-    page.evaluate("""window.said = [], void new MutationObserver(() => said.push(
-      document.querySelector('#status').textContent)).observe(
-      document.querySelector('#status'), { childList: true })""")
+    page.evaluate(WATCH)
     check_numbers(page)
     assert page.evaluate("said") == []
     page.click("#cut")

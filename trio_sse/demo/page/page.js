@@ -42,7 +42,7 @@ function countNumber(event) {
   const now = performance.now();
   const way = now - at * 1000;
   fastest = Math.min(fastest + DRIFT, way);
-  const late = way - fastest > LATE;
+  const late = lostAt !== null && way - fastest > LATE;
   if (numbers.last !== null && number <= numbers.last) numbers.doubled += 1;
   else if (numbers.last !== null) numbers.missing += number - numbers.last - 1;
   numbers.last = Math.max(numbers.last ?? 0, number);
