@@ -327,6 +327,26 @@ def test_what_one_tab_publishes_all_see_and_one_that_was_away_catches_up(
     assert [one.complaints, other.complaints, third.complaints] == [[CUT], [], []]
 
 
+def test_charts_rise_with_the_tabs_and_say_how_high(browser: Browser, demo: Process) -> None:
+    page, _ = open_page(browser, demo), open_page(browser, demo)
+    page.wait_for("clients.textContent === '2' && Number(rate.textContent) > 30")
+    for name, at_least in (("clients", 2), ("rate", 20)):
+        label, highest, line = page.evaluate(
+            f"""[
+              document.querySelector('#{name}-chart').ariaLabel,
+              document.querySelector('#{name}-highest').textContent,
+              document.querySelector('#{name}-chart .line').getAttribute('d'),
+            ]"""
+        )
+        now, top = map(float, re.findall(r"(?:now|highest) ([\d.]+\b)", label))
+        assert top >= now >= at_least
+        assert int(highest) == pytest.approx(top, abs=0.5)
+        points = [[*map(float, point.split(","))] for point in line[1:].split("L")]
+        assert points[-1] == [600, pytest.approx(96 - 72 * now / top, abs=0.1)]
+        assert points == sorted(points, key=lambda point: point[0])
+        assert points[0][1] > points[-1][1]
+
+
 def test_all_tabs_go_on_at_the_next_server(browser: Browser, demo: Process) -> None:
     pages = [open_page(browser, demo) for _ in range(2)]
     pages[0].click("#drain")
