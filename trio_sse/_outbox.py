@@ -116,15 +116,25 @@ class Outbox:
         self._filled.set()
 
     async def _publish(self, batch: Batch) -> None:
+        lost: list[tuple[str, Exception]] = []
         for (topic, _), result in zip(batch, await self._publish_all(batch), strict=True):
             if isinstance(result, Exception):
-                # Nobody waits for this event any more: the log is all that is left.
-                logger.error("an event for topic %r could not be published", topic, exc_info=result)
+                lost.append((topic, result))
                 self.failed += 1
             else:
                 self._accept_position(result)
             self._events.popleft()
             self._settle(1)
+        if lost:
+            # Nobody waits for these events any more: the log is all that is left. There is one
+            # record for all of them, since a store that is away refuses thousands.
+            topic, error = lost[0]
+            logger.error(
+                "%d event(s) could not be published, the first for topic %r",
+                len(lost),
+                topic,
+                exc_info=error,
+            )
 
     async def _publish_all(self, batch: Batch) -> Sequence[int | Exception]:
         try:
