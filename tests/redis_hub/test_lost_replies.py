@@ -68,7 +68,8 @@ async def test_what_is_lost_until_time_is_up_may_be_there(redis, proxy, name, lo
         setattr(proxy, lost, never)
         await publish(hub, "a", "later")
         received = await take_until(subscription, "later")
-        assert received == (["lost"] if lost == "loses_reply" else [])
+        # The last attempt may have been on its way to the proxy still, which forwards it now.
+        assert received in (["lost"], []) if lost == "loses_command" else received == ["lost"]
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent_again(redis, proxy, name):
@@ -216,7 +217,9 @@ async def test_what_was_accepted_without_waiting_is_given_up_before_its_answer_i
         proxy.loses_reply = never
         await publish(hub, "a", "3")
         assert await take(subscription, 4) == ["0", "1", "2", "3"]
-    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 2
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "2 event(s) could not be published, the first for topic 'a'"
+    ]
 
 
 def test_what_is_kept_of_an_answer_is_kept_longer_than_it_is_asked_for():
