@@ -78,6 +78,9 @@ class Peer:
     def settle(self) -> None:
         """Get to where it starts to behave badly."""
 
+    def await_moment(self) -> None:
+        """Wait for the moment to leave at, if there is one."""
+
     def ask(self, *paths: str) -> None:
         """Send these requests of HTTP/1.1 in one go."""
         requests = (f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n" for path in paths)
@@ -156,20 +159,18 @@ class Pipelines(Peer):
     def settle(self) -> None:
         self.read_event()
 
-    def close(self) -> None:
-        """Close with a FIN, which takes that everything was read.
+    def await_moment(self) -> None:
+        """Read everything, without which there is no FIN, up to a ping.
 
-        Right after a ping: the next is a whole interval away, and may not be the one that
-        only causes a reset for a third to meet.
+        Right after it the next is a whole interval away, and may not be the one that only causes
+        a reset for a third to meet.
         """
         timeout = self._connection.gettimeout()
-        with suppress(OSError):  # closed already
-            with suppress(BlockingIOError):
-                self._connection.settimeout(0)
-                self.receive()
-            self._connection.settimeout(timeout)
+        with suppress(BlockingIOError):
+            self._connection.settimeout(0)
             self.receive()
-        super().close()
+        self._connection.settimeout(timeout)
+        self.receive()
 
 
 class Stream:
